@@ -1,0 +1,6 @@
+#include <iostream>
+
+int main() {
+  std::cout << "echo-lm " << ECHO_VERSION << "\n";
+  return 0;
+}

@@ -1,0 +1,74 @@
+# Functions that the rooms' CMakeLists use.
+
+# Warnings, sanitizers and include paths of all our own targets.
+add_library(echo_options INTERFACE)
+target_compile_options(echo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
+  # False alarms of gcc 12 and 13 on std::string concatenation.
+  target_compile_options(echo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict -Wno-stringop-overflow>)
+endif()
+if(ECHO_WERROR)
+  target_compile_options(echo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
+if(ECHO_SANITIZE)
+  target_compile_options(echo_options INTERFACE -fsanitize=${ECHO_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(echo_options INTERFACE -fsanitize=${ECHO_SANITIZE})
+endif()
+target_include_directories(echo_options INTERFACE ${PROJECT_SOURCE_DIR})
+
+set(ECHO_PLUGIN_FOLDER ${CMAKE_BINARY_DIR}/lib/echo-lm)  # where the program looks for its own plugins
+
+# One precompiled header for all targets.
+function(echo_use_pch target)
+  if(NOT ECHO_PCH)
+    return()
+  endif()
+  if(NOT TARGET echo_pch)
+    add_library(echo_pch STATIC ${PROJECT_SOURCE_DIR}/framework/src/pch.cpp)
+    target_link_libraries(echo_pch PRIVATE echo_options LibTorch::LibTorch)
+    target_precompile_headers(echo_pch PRIVATE ${PROJECT_SOURCE_DIR}/framework/src/pch.h)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM echo_pch)
+  
+endfunction()
+
+# Settings that every target of ours has.
+function(echo_target target)
+  target_link_libraries(${target} PRIVATE echo_options)
+  set_target_properties(${target} PROPERTIES DEFINE_SYMBOL "")
+  echo_use_pch(${target})
+endfunction()
+
+# A built-in plugin from all the sources of the calling folder's subfolder `name`: OBJECT library `<name>_objects`, that
+# unit tests link, then MODULE library in the program's plugin folder.
+function(echo_add_builtin name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
+  if(ECHO_CUDA)
+    file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cu)
+    list(APPEND sources ${cuda_sources})
+  endif()
+  add_library(${name}_objects OBJECT ${sources})
+  target_link_libraries(${name}_objects PUBLIC echo_framework Eigen3::Eigen)
+  set_target_properties(${name}_objects PROPERTIES CXX_VISIBILITY_PRESET hidden)
+  echo_target(${name}_objects)
+  add_library(echo_plugin_${name} MODULE $<TARGET_OBJECTS:${name}_objects>)
+  target_link_libraries(echo_plugin_${name} PRIVATE echo_framework echo_options)
+  target_link_options(echo_plugin_${name} PRIVATE $<$<NOT:$<BOOL:${ECHO_SANITIZE}>>:-Wl,-z,defs>)
+  set_target_properties(echo_plugin_${name} PROPERTIES
+    OUTPUT_NAME ${name} PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${ECHO_PLUGIN_FOLDER}
+    INSTALL_RPATH "$ORIGIN/.." INSTALL_RPATH_USE_LINK_PATH ON)
+  install(TARGETS echo_plugin_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/echo-lm)
+  set_property(GLOBAL APPEND PROPERTY ECHO_BUILTINS echo_plugin_${name})
+endfunction()
+
+# A test program of GoogleTest cases: echo_add_test(name LABEL fast SOURCES a.cpp b.cpp LIBRARIES x y)
+function(echo_add_test name)
+  cmake_parse_arguments(test "" "LABEL" "SOURCES;LIBRARIES" ${ARGN})
+  add_executable(${name} ${test_SOURCES})
+  target_link_libraries(${name} PRIVATE ${test_LIBRARIES} echo_framework GTest::gtest GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE
+    ECHO_SOURCE_DIR="${PROJECT_SOURCE_DIR}" ECHO_PROGRAM="$<TARGET_FILE:echo-lm>")
+  echo_target(${name})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${test_LABEL}" SKIP_REGULAR_EXPRESSION "all tests skipped")
+endfunction()

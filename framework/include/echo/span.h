@@ -1,0 +1,37 @@
+#pragma once
+
+#include <echo/state.h>
+
+#include <vector>
+
+namespace echo {
+
+// `starts` and `lengths` on the host, made once per batch, so that no mixer has to synchronise.
+struct Offsets {
+  std::vector<std::vector<int64_t>>
+      starts;  // per row: indices of the tokens before which memory is emptied, rising
+  std::vector<int64_t> lengths;  // per row: valid tokens
+};
+
+// Takes diagnostics and auxiliary losses from inside a forward pass.
+class Probe {
+ public:
+  virtual ~Probe() = default;
+  virtual void record(const std::string& name, const at::Tensor& value) = 0;
+  virtual void loss(const std::string& name, const at::Tensor& scalar) = 0;
+};
+
+// Which part of which sequences a forward pass reads. Made by the framework only; the pointers
+// outlive the call.
+struct Span {
+  State* state = nullptr;  // null: start empty, return none. Else read, then updated
+  at::Tensor starts;   // (B, T) bool: memory is emptied before this token; undefined: nowhere here
+  at::Tensor lengths;  // (B) int64: valid tokens, the rest is padding and leaves the state alone;
+                       // undefined: all
+  const Offsets* offsets = nullptr;  // both on the host; set whenever one of them is defined
+  at::Tensor
+      prefix;  // (B, T) bool: tokens that a mixer may read as a whole; only if the task supplies it
+  Probe* probe = nullptr;
+};
+
+}  // namespace echo
