@@ -3,6 +3,7 @@
 #include <echo/state.h>
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 namespace echo {
 
@@ -68,7 +69,7 @@ void State::set_position(at::Tensor position, int64_t longest) {
 
 void State::advance(int64_t length, const at::Tensor& starts, const at::Tensor& lengths,
                     const Offsets* offsets) {
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   at::Tensor valid = lengths.defined() ? lengths : at::full_like(data_->position, length);
   if (!starts.defined()) {
     data_->position = data_->position + valid;
