@@ -36,6 +36,7 @@ endfunction()
 function(echo_target target)
   target_link_libraries(${target} PRIVATE echo_options)
   set_target_properties(${target} PROPERTIES DEFINE_SYMBOL "")
+  target_compile_options(${target} PRIVATE -fPIC)  # programs too: the precompiled header has one set of flags
   echo_use_pch(${target})
 endfunction()
 
