@@ -34,16 +34,31 @@ struct Choice {
   std::function<void(size_t)> set;
 };
 
-using FieldTarget = std::variant<int64_t*, double*, bool*, std::string*, std::optional<int64_t>*,
-                                 std::optional<double>*, std::vector<int64_t>*,
-                                 std::vector<double>*, std::vector<std::string>*, Choice>;
+class Fields;
+
+// A field whose value is a map with fields of its own.
+struct Section {
+  std::function<void(Fields&)> visit;
+};
+
+// A field whose value is a list of such maps.
+struct SectionList {
+  std::function<size_t()> size;
+  std::function<void(size_t)> resize;  // new entries have their defaults
+  std::function<void(size_t, Fields&)> visit;
+};
+
+using FieldTarget =
+    std::variant<int64_t*, double*, bool*, std::string*, std::optional<int64_t>*,
+                 std::optional<double>*, std::vector<int64_t>*, std::vector<double>*,
+                 std::vector<std::string>*, Choice, Section, SectionList>;
 
 struct Field {
   std::string name;
   std::string help;  // one line: meaning, unit; for an optional field what null means
   FieldTarget target;
   Range range;        // of each number
-  bool path = false;  // a file or folder, relative to the file that wrote it
+  bool path = false;  // files or folders, relative to the file that wrote them
 };
 
 // Kinds declare their options once, in a struct with defaults and
@@ -82,8 +97,25 @@ class Fields {
     visit(Field{name, help, FieldTarget(std::move(choice)), {}});
   }
 
-  void path(const char* name, std::string& value, const char* help) {
+  // T: a string or a list of strings.
+  template <class T>
+  void path(const char* name, T& value, const char* help) {
     visit(Field{name, help, FieldTarget(&value), {}, true});
+  }
+
+  // T has a visit(Fields&) of its own.
+  template <class T>
+  void section(const char* name, T& value, const char* help) {
+    visit(Field{name, help, Section{[&value](Fields& fields) { value.visit(fields); }}, {}});
+  }
+
+  template <class T>
+  void sections(const char* name, std::vector<T>& values, const char* help) {
+    SectionList list;
+    list.size = [&values] { return values.size(); };
+    list.resize = [&values](size_t size) { values.resize(size); };
+    list.visit = [&values](size_t i, Fields& fields) { values[i].visit(fields); };
+    visit(Field{name, help, std::move(list), {}});
   }
 
  protected:

@@ -26,7 +26,9 @@ struct TaskInfo {
   int64_t train_samples = 0;       // 0: fresh data without end
   int64_t validation_samples = 0;  // 0: the split does not exist
   int64_t test_samples = 0;
-  bool prefix = false;  // batches have `prefix`
+  bool prefix = false;   // batches have `prefix`
+  bool starts = false;   // batches may have `starts`
+  bool lengths = false;  // batches may have `lengths`
   std::string metric =
       "accuracy";  // the score that matters: "accuracy" (higher is better), "bits_per_byte" (lower)
   std::map<std::string, double> levels;  // chance levels, as "key-blind": 0.25
