@@ -13,6 +13,16 @@ struct Offsets {
   std::vector<int64_t> lengths;  // per row: valid tokens
 };
 
+// Offsets of a batch of (B, T) tokens; starts and lengths may be undefined. On an accelerator this
+// waits for the device, so it is called once per batch, outside the model, where both are still on
+// the host.
+Offsets host_offsets(const at::Tensor& starts, const at::Tensor& lengths, int64_t batch,
+                     int64_t length);
+
+// Position of every token in its document, (B, T) int64: `position` (B) tokens came before, and a
+// start begins at 0.
+at::Tensor token_positions(const at::Tensor& position, const at::Tensor& starts, int64_t length);
+
 // Takes diagnostics and auxiliary losses from inside a forward pass.
 class Probe {
  public:

@@ -1,0 +1,156 @@
+#include "framework/src/model/model.h"
+
+#include <echo/random.h>
+
+#include <ATen/ATen.h>
+
+namespace echo {
+
+namespace {
+
+void record(Probe* probe, const std::string& name, const at::Tensor& value) {
+  if (probe) probe->record(name, value);
+}
+
+}  // namespace
+
+int64_t ModelState::bytes() const {
+  int64_t sum = 0;
+  for (const State& branch : branches) sum += branch.bytes();
+  return sum;
+}
+
+int64_t ModelState::resident_bytes() const {
+  int64_t sum = 0;
+  for (const State& branch : branches) sum += branch.resident_bytes();
+  return sum;
+}
+
+ModelState ModelState::clone() const {
+  ModelState copy{tokens.clone(), {}};
+  for (const State& branch : branches) copy.branches.push_back(branch.clone());
+  return copy;
+}
+
+ModelState ModelState::detach() const {
+  ModelState copy{tokens.detach(), {}};
+  for (const State& branch : branches) copy.branches.push_back(branch.detach());
+  return copy;
+}
+
+Model::Model(const ModelRecipe& recipe, const Registry& registry,
+             const at::TensorOptions& parameters, at::ScalarType activations)
+    : Module(parameters), recipe_(recipe), activations_(activations) {
+  embedding_ = parameter("embedding.weight", {recipe.vocabulary, recipe.width}, init::normal(0.02),
+                         {.decay = false});
+  if (recipe.positions.kind == PositionsKind::learned) {
+    positions_ = parameter("positions.weight", {recipe.positions.length.value(), recipe.width},
+                           init::normal(0.02), {.decay = false});
+  }
+  const auto blocks = static_cast<int64_t>(recipe.blocks.size());
+  for (int64_t block = 0; block < blocks; ++block) {
+    int64_t index = 0;
+    for (const BranchRecipe& branch : recipe.blocks[static_cast<size_t>(block)]) {
+      add_branch(branch, registry, block, index++, blocks);
+    }
+  }
+  final_norm_ = &child("final_norm", std::make_unique<Norm>(recipe.norm, recipe.width, parameters));
+  if (recipe.head.tied) return;
+  head_ = &child("", std::make_unique<Linear>(
+                         recipe.width,
+                         std::vector<LinearBlock>{{"head", recipe.vocabulary, init::normal(0.02)}},
+                         parameters));
+}
+
+void Model::add_branch(const BranchRecipe& recipe, const Registry& registry, int64_t block,
+                       int64_t index, int64_t blocks) {
+  Branch branch;
+  branch.name = "blocks." + std::to_string(block) + "." + std::to_string(index);
+  branch.placement = recipe.norm;
+  branch.scale = recipe.scale;
+  if (recipe.norm != NormPlacement::none) {
+    branch.norm = &child(branch.name + ".norm",
+                         std::make_unique<Norm>(recipe_.norm, recipe_.width, options()));
+  }
+  const Place place{.width = recipe_.width, .layer = block, .layers = blocks, .options = options()};
+  branch.mixer = &child(branch.name + ".mixer", make(registry.mixers, recipe.mixer, place));
+  branches_.push_back(std::move(branch));
+}
+
+int64_t Model::parameter_count() const {
+  int64_t count = 0;
+  for (const Parameter& parameter : parameters()) count += parameter.numel();
+  return count;
+}
+
+ModelState Model::initial_state(int64_t batch, int64_t capacity) const {
+  const StateOptions options{batch, capacity, device(), activations_};
+  ModelState state{State(batch, device()), {}};
+  for (const Branch& branch : branches_)
+    state.branches.push_back(branch.mixer->initial_state(options));
+  return state;
+}
+
+at::Tensor Model::dropped(const at::Tensor& x, const std::string& site,
+                          const ModelSpan& span) const {
+  if (!span.dropout || recipe_.dropout == 0) return x;
+  const at::Tensor keep = at::empty(x.sizes(), at::TensorOptions().dtype(at::kFloat));
+  for (int64_t row = 0; row < x.size(0); ++row) {
+    at::Generator stream = generator(span.dropout->seed, "dropout." + site,
+                                     static_cast<uint64_t>(span.dropout->first_sample + row));
+    keep[row].bernoulli_(1 - recipe_.dropout, stream);
+  }
+  return x * keep.div_(1 - recipe_.dropout).to(x.options());
+}
+
+at::Tensor Model::embed(const at::Tensor& tokens, const ModelSpan& span) const {
+  at::Tensor x = at::embedding(embedding_, tokens);
+  if (recipe_.embedding_scale != 1) x = x * recipe_.embedding_scale;
+  if (positions_.defined()) {
+    const int64_t before = span.state ? span.state->tokens.longest() : 0;
+    if (before + tokens.size(1) > positions_.size(0)) {
+      throw Error("the model has learned positions for " + std::to_string(positions_.size(0)) +
+                  " tokens, and " + std::to_string(before + tokens.size(1)) +
+                  " are asked for; shorten the text or train with a larger " +
+                  "model.positions.length");
+    }
+    const at::Tensor position =
+        span.state ? span.state->tokens.position() : at::zeros({tokens.size(0)}, tokens.options());
+    x = x + at::embedding(positions_, token_positions(position, span.starts, tokens.size(1)));
+  }
+  return dropped(x.to(activations_), "embedding", span);
+}
+
+at::Tensor Model::hidden(const at::Tensor& tokens, const ModelSpan& span) {
+  at::Tensor x = embed(tokens, span);
+  record(span.probe, "embedding", x);
+  for (size_t i = 0; i < branches_.size(); ++i) {
+    const Branch& branch = branches_[i];
+    Span inner{.state = span.state ? &span.state->branches[i] : nullptr,
+               .starts = span.starts,
+               .lengths = span.lengths,
+               .offsets = span.offsets,
+               .prefix = span.prefix,
+               .probe = span.probe};
+    at::Tensor y =
+        (*branch.mixer)(branch.placement == NormPlacement::pre ? (*branch.norm)(x) : x, inner);
+    record(span.probe, branch.name + ".mixer", y);
+    if (branch.placement == NormPlacement::post) y = (*branch.norm)(y);
+    y = dropped(y, branch.name, span);
+    x = at::add(x, y, branch.scale);
+  }
+  if (span.state)
+    span.state->tokens.advance(tokens.size(1), span.starts, span.lengths, span.offsets);
+  x = (*final_norm_)(x);
+  record(span.probe, "final_norm", x);
+  return x;
+}
+
+at::Tensor Model::logits(const at::Tensor& hidden) const {
+  at::Tensor scores =
+      head_ ? (*head_)(hidden) : at::linear(hidden, embedding_.to(hidden.scalar_type()));
+  scores = scores.to(at::promote_types(scores.scalar_type(), at::kFloat));
+  return recipe_.logit_scale == 1 ? scores : scores * recipe_.logit_scale;
+}
+
+}  // namespace echo
