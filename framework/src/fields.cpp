@@ -12,6 +12,7 @@ bool Range::contains(double value) const {
 
 std::string Range::text() const {
   std::ostringstream text;
+  text.precision(15);  // whole numbers in full
   if (std::isfinite(low) && std::isfinite(high) && !low_open && !high_open) {
     text << "between " << low << " and " << high;
     return text.str();

@@ -1,5 +1,6 @@
 #include <echo/task.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include <ATen/ATen.h>
@@ -15,7 +16,17 @@ void add(Scores& scores, const Scores& more) {
 
 namespace {
 
-Scores score_batch(const Batch& batch, const Evaluator::Result& result) {
+// Adds a batch's accuracy to the score of each sample's slice.
+void score_slices(const Task& task, const at::Tensor& slice, const at::Tensor& accuracy,
+                  const at::Tensor& any, Scores& scores) {
+  for (int64_t row = 0; row < slice.size(0); ++row) {
+    Score& score = scores["accuracy/" + task.slice_name(slice[row].item<int64_t>())];
+    score.sum += accuracy[row].item<double>();
+    score.count += any[row].item<double>();
+  }
+}
+
+Scores score_batch(const Task& task, const Batch& batch, const Evaluator::Result& result) {
   const at::Tensor scored = batch.labels != -100;
   const at::Tensor per_sample = scored.sum(1).to(at::kDouble);
   const at::Tensor right =
@@ -27,6 +38,7 @@ Scores score_batch(const Batch& batch, const Evaluator::Result& result) {
   scores["loss"] = {-result.log_probability.to(at::kDouble).sum().item<double>(),
                     per_sample.sum().item<double>()};
   scores["accuracy"] = {accuracy.sum().item<double>(), any.sum().item<double>()};
+  if (batch.slice.defined()) score_slices(task, batch.slice, accuracy, any, scores);
   return scores;
 }
 
@@ -40,11 +52,13 @@ Scores Task::evaluate(Evaluator& model, Split split) const {
   Scores scores;
   for (int64_t first = 0; first < total; first += model.batch_size()) {
     const Batch part = batch(split, first, std::min(model.batch_size(), total - first));
-    add(scores, score_batch(part, model.score(part)));
+    add(scores, score_batch(*this, part, model.score(part)));
     model.progress(std::min(total, first + model.batch_size()), total);
   }
   return scores;
 }
+
+std::string Task::slice_name(int64_t slice) const { return std::to_string(slice); }
 
 std::string Task::show(const Batch& batch, int64_t row) const {
   std::ostringstream text;

@@ -60,6 +60,7 @@ class Evaluator {
 
 struct TaskPlace {
   uint64_t seed = 0;  // the run's
+  int64_t batch = 1;  // samples of one training step, over all ranks: train.batch
 };
 
 // Gives samples by index and adds up scores. Data is addressed by (seed, split, sample index),
@@ -80,8 +81,12 @@ class Task {
   virtual Batch batch(Split split, int64_t first, int64_t count) const = 0;
 
   // Scores a whole split. The default adds "loss" (natural log, per scored token) and "accuracy"
-  // (mean over the scored positions of a sample, then over samples).
+  // (mean over the scored positions of a sample, then over samples), and "accuracy/<slice_name>"
+  // for every slice that batches name.
   virtual Scores evaluate(Evaluator& model, Split split) const;
+
+  // Name of a group of Batch::slice in scores: "64/4".
+  virtual std::string slice_name(int64_t slice) const;
 
   // A sample as a person would want to read it; several lines.
   virtual std::string show(const Batch& batch, int64_t row) const;
