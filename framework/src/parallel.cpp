@@ -17,13 +17,9 @@ void parallel_for(int64_t begin, int64_t end, int64_t grain,
   // An iterator's for_each is compiled inside LibTorch, so the work runs on its pool whatever
   // OpenMP flags this file was built with. The bytes are only addresses: their distance from the
   // first is the index.
-  const at::Tensor indices = at::empty({items}, at::TensorOptions().dtype(at::kByte));
+  at::Tensor indices = at::empty({items}, at::TensorOptions().dtype(at::kByte));
   const char* const first = static_cast<const char*>(indices.const_data_ptr());
-  at::TensorIterator iterator = at::TensorIteratorConfig()
-                                    .add_const_input(indices)
-                                    .add_output(indices)
-                                    .set_check_mem_overlap(false)
-                                    .build();
+  at::TensorIterator iterator = at::TensorIterator::nullary_op(indices);
   iterator.for_each(
       [&](char** data, const int64_t*, int64_t count) {
         const int64_t from = begin + (data[0] - first);
