@@ -95,7 +95,7 @@ struct ModelRecipe {
 enum class Precision { float32, bfloat16 };
 
 struct CheckpointRecipe {
-  std::optional<int64_t> every;  // none: at the end only
+  std::optional<int64_t> every = 500;  // none: at the end only
   int64_t keep = 2;
 
   void visit(Fields& fields);

@@ -2,18 +2,15 @@
 
 #include <echo/error.h>
 
-#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace echo {
 
-// A piece of YAML that knows where it was written. The tree owns its children; anchors are copied
+// A piece of YAML that knows where it was written. A tree owns its children; aliases are copied
 // out.
 struct Node {
   enum class Type { null, scalar, list, map };
-
   struct Entry;
 
   Type type = Type::null;
@@ -25,11 +22,19 @@ struct Node {
   std::vector<Node> items;
   std::vector<Entry> entries;  // in the order of the file; keys are unique
 
+  bool is_null() const { return type == Type::null; }
+  bool is_map() const { return type == Type::map; }
+  bool is_list() const { return type == Type::list; }
+  bool is_scalar() const { return type == Type::scalar; }
+
+  const Entry* entry(const std::string& key) const;  // null: not there
+  Entry* entry(const std::string& key);
   const Node* find(const std::string& key) const;  // null: not there
-  Node* find(const std::string& key);
-  const Entry* entry(const std::string& key) const;
-  void set(const std::string& key, const Location& where, Node value);
+  void add(const std::string& key, Node value);    // for trees that are written
   void remove(const std::string& key);
+
+  // "a map", "a list", "null", "'many'": what an error says that it found.
+  std::string found() const;
 };
 
 struct Node::Entry {
@@ -38,18 +43,24 @@ struct Node::Entry {
   Node value;
 };
 
-// Parses one YAML document. `name` stands for the file in messages. Throws ConfigError.
-Node parse_yaml(const std::string& text, const std::string& name, const std::string& folder);
+// For trees that are written.
+Node scalar(std::string text);
+Node quoted(std::string text);
 
-// Reads a file, follows its `extends`, applies overrides ("train.steps=100", the value is YAML).
-// Maps merge, lists replace, a map whose `kind` changes replaces whole, null deletes.
+// Reads a recipe's file, follows its `extends`, and applies overrides. Throws ConfigError.
 Node read_tree(const std::string& path, const std::vector<std::string>& overrides);
 
-// `over` wins over `base`.
-Node merge(Node base, const Node& over);
+// The same for a text; `name` stands for the file in messages.
+Node read_tree_text(const std::string& text, const std::string& name, const std::string& folder,
+                    const std::vector<std::string>& overrides);
 
-// Applies "a.b.c=value"; a number reaches into a list. Relative paths in it are relative to the
-// current folder.
+// `over` laid over `base`: maps merge, lists and values replace, a map whose `kind` changes
+// replaces whole; null stays, and is read as if its key had not been written.
+Node merge(Node base, Node over);
+
+// Applies "a.b.c=value": the value is YAML, a number in the path reaches into a list, and relative
+// paths are relative to the current folder. The order does not matter, but the last of two for the
+// same key wins. Throws ConfigError with the place "--set a.b.c".
 void apply_overrides(Node& tree, const std::vector<std::string>& overrides);
 
 // YAML text of a tree; parsing it gives the same tree but for places.

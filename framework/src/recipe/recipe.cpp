@@ -1,0 +1,274 @@
+#include "framework/src/recipe/recipe.h"
+
+#include "framework/src/recipe/blocks.h"
+#include "framework/src/recipe/check.h"
+#include "framework/src/recipe/kinds.h"
+#include "framework/src/recipe/values.h"
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+
+namespace echo {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+const char* const kSections[] = {"model", "task", "train", "evaluate"};
+
+// A section that must be there.
+const Node& section(const Node& tree, const char* name) {
+  const Node* node = tree.find(name);
+  if (!node || (node->is_null() && !node->blank)) {
+    throw ConfigError(tree.where, std::string("the section '") + name +
+                                      "' is missing; a recipe has at least model, task and train");
+  }
+  return *node;
+}
+
+// Names of templates and tasks appear in --set and in metrics.
+void check_name(const Node::Entry& entry, const std::string& path) {
+  const bool good =
+      !entry.key.empty() && std::all_of(entry.key.begin(), entry.key.end(), [](unsigned char c) {
+        return std::isalnum(c) || c == '_' || c == '-';
+      });
+  if (!good) {
+    throw ConfigError(entry.where, path + ": '" + entry.key +
+                                       "' is no name; allowed: letters, digits, '_' and '-'");
+  }
+}
+
+void check_run_name(const std::string& name, const Location& where) {
+  const bool reserved = name.empty() || name[0] == '.';
+  const bool bad = std::any_of(name.begin(), name.end(),
+                               [](unsigned char c) { return c == '/' || c < 0x20 || c == 0x7F; });
+  if (reserved || bad || name.size() > 100) {
+    throw ConfigError(where, "name: '" + name +
+                                 "' cannot name a run's folder; allowed: 1 to 100 bytes without "
+                                 "'/', not beginning with '.'");
+  }
+}
+
+class RecipeReader {
+ public:
+  RecipeReader(const Node& tree, const Registry& registry) : tree_(tree), registry_(registry) {}
+
+  Recipe read() {
+    expect_map(tree_, "recipe");
+    read_top();
+    const Node& model = section(tree_, "model");
+    const Node& task = section(tree_, "task");
+    const Node& train = section(tree_, "train");
+    read_train(train);
+    read_task(task);
+    read_model(model);
+    read_evaluate();
+    RecipeChecker checker(recipe_, registry_, places_);
+    checker.finish();
+    return std::move(recipe_);
+  }
+
+ private:
+  void read_top() {
+    recipe_.name = fs::path(tree_.where.file).stem().string();
+    keep(read_fields(tree_, fields_of(recipe_),
+                     {"", "", {std::begin(kSections), std::end(kSections)}}),
+         "");
+    check_run_name(recipe_.name, places_.count("name") ? places_.at("name") : tree_.where);
+  }
+
+  void read_train(const Node& node) {
+    expect_map(node, "train");
+    places_["train"] = node.where;
+    TrainRecipe& train = recipe_.train;
+    keep(read_fields(node, fields_of(train), {"train", "", {"optimizer", "schedule"}}), "train");
+    train.optimizer = read_kind(registry_.optimizers, child(node, "optimizer"), "train.optimizer",
+                                "optimizer", "adamw");
+    train.schedule = read_kind(registry_.schedules, child(node, "schedule"), "train.schedule",
+                               "schedule", "cosine");
+  }
+
+  void read_task(const Node& node) { recipe_.task = completed_task(node, "task"); }
+
+  void read_model(const Node& node) {
+    expect_map(node, "model");
+    places_["model"] = node.where;
+    ModelRecipe& model = recipe_.model;
+    keep(read_fields(node, fields_of(model), {"model", "", {"mixers", "blocks"}}), "model");
+    if (model.width == 0)
+      throw ConfigError(node.where,
+                        "model.width is missing; write the width of the model, as in "
+                        "width: 64");
+    if (const Node* mixers = node.find("mixers")) read_mixers(*mixers);
+    const Node* blocks = node.find("blocks");
+    if (!blocks || (blocks->is_null() && !blocks->blank)) {
+      throw ConfigError(node.where,
+                        "model.blocks is missing; write the blocks of the model, bottom to top, "
+                        "as in blocks: [[NAME]]");
+    }
+    model.blocks = read_blocks(*blocks, model.mixers, registry_);
+    complete_mixers();
+  }
+
+  void read_mixers(const Node& node) {
+    if (node.is_null() && !node.blank) return;
+    expect_map(node, "model.mixers");
+    for (const Node::Entry& entry : node.entries) {
+      check_name(entry, "model.mixers");
+      if (entry.value.is_null() && !entry.value.blank) continue;
+      recipe_.model.mixers[entry.key] =
+          read_kind(registry_.mixers, entry.value, "model.mixers." + entry.key, "mixer");
+    }
+  }
+
+  // Every branch's mixer for its own place. The template, which the resolved recipe shows, gets the
+  // derived defaults too, unless they differ from place to place.
+  void complete_mixers() {
+    ModelRecipe& model = recipe_.model;
+    Place place{.width = model.width,
+                .layer = 0,
+                .layers = static_cast<int64_t>(model.blocks.size()),
+                .options = at::TensorOptions().dtype(at::kFloat).device(at::kMeta)};
+    std::map<std::string, std::string> texts;  // of each template as completed so far
+    std::map<std::string, KindChoice> common;
+    for (size_t block = 0; block < model.blocks.size(); ++block) {
+      place.layer = static_cast<int64_t>(block);
+      for (BranchRecipe& branch : model.blocks[block]) {
+        branch.mixer = complete(registry_.mixers, branch.mixer, place);
+        const std::string text = write_yaml(write_kind(branch.mixer));
+        const auto [seen, is_first] = texts.emplace(branch.mixer_name, text);
+        if (is_first) {
+          common[branch.mixer_name] = branch.mixer;
+        } else if (seen->second != text) {
+          common.erase(branch.mixer_name);
+        }
+      }
+    }
+    place.layer = 0;
+    for (auto& [name, choice] : model.mixers) {
+      // One that no block uses is checked as if the first block did.
+      if (texts.count(name) == 0) common[name] = complete(registry_.mixers, choice, place);
+      if (common.count(name) != 0) choice = common[name];
+    }
+  }
+
+  void read_evaluate() {
+    const Node* node = tree_.find("evaluate");
+    if (!node || (node->is_null() && !node->blank)) return;
+    expect_map(*node, "evaluate");
+    keep(read_fields(*node, fields_of(recipe_.evaluate), {"evaluate", "", {"tasks"}}), "evaluate");
+    const Node* tasks = node->find("tasks");
+    if (!tasks || (tasks->is_null() && !tasks->blank)) return;
+    expect_map(*tasks, "evaluate.tasks");
+    for (const Node::Entry& entry : tasks->entries) {
+      check_name(entry, "evaluate.tasks");
+      if (entry.value.is_null() && !entry.value.blank) continue;
+      if (entry.key == "task") {
+        throw ConfigError(entry.where,
+                          "evaluate.tasks: the name 'task' stands for the recipe's own task, which "
+                          "is always scored; choose another name");
+      }
+      recipe_.evaluate.tasks[entry.key] =
+          completed_task(entry.value, "evaluate.tasks." + entry.key);
+    }
+  }
+
+  KindChoice completed_task(const Node& node, const std::string& path) {
+    const TaskPlace place{.seed = static_cast<uint64_t>(recipe_.seed),
+                          .batch = recipe_.train.batch};
+    return complete(registry_.tasks, read_kind(registry_.tasks, node, path, "task"), place);
+  }
+
+  // A map that may be left out.
+  static Node child(const Node& node, const std::string& name) {
+    const Node* found = node.find(name);
+    if (found && !(found->is_null() && !found->blank)) return *found;
+    Node empty;
+    empty.type = Node::Type::map;
+    empty.where = node.where;
+    return empty;
+  }
+
+  void keep(const Places& places, const std::string& path) {
+    for (const auto& [name, where] : places) places_[join_path(path, name)] = where;
+  }
+
+  const Node& tree_;
+  const Registry& registry_;
+  Recipe recipe_;
+  Places places_;  // of the fields of the recipe's own sections, dotted
+};
+
+}  // namespace
+
+Recipe read_recipe(const Node& tree, const Registry& registry) {
+  return RecipeReader(tree, registry).read();
+}
+
+Recipe read_recipe(const std::string& path, const std::vector<std::string>& overrides,
+                   const Registry& registry) {
+  return read_recipe(read_tree(path, overrides), registry);
+}
+
+Recipe read_recipe_text(const std::string& text, const std::string& name, const std::string& folder,
+                        const std::vector<std::string>& overrides, const Registry& registry) {
+  return read_recipe(read_tree_text(text, name, folder, overrides), registry);
+}
+
+std::vector<std::string> recipe_plugins(const std::string& path,
+                                        const std::vector<std::string>& overrides) {
+  const Node tree = read_tree(path, overrides);
+  Recipe recipe;
+  const Places places =
+      read_fields(tree, fields_of(recipe), {"", "", {std::begin(kSections), std::end(kSections)}});
+  for (size_t i = 0; i < recipe.plugins.size(); ++i) {
+    std::error_code failure;
+    if (fs::is_regular_file(recipe.plugins[i], failure)) continue;
+    const std::string name = "plugins." + std::to_string(i);
+    throw ConfigError(places.at(name), name + ": no such file: '" + recipe.plugins[i] +
+                                           "'; build the plugin first, or correct the path "
+                                           "(relative to the file that names it)");
+  }
+  return recipe.plugins;
+}
+
+std::string resolved_yaml(const Recipe& recipe) {
+  Recipe copy = recipe;
+  Node tree = write_fields(fields_of(copy));
+  Node model = write_fields(fields_of(copy.model));
+  Node mixers;
+  mixers.type = Node::Type::map;
+  for (const auto& [name, choice] : copy.model.mixers) mixers.add(name, write_kind(choice));
+  Node blocks;
+  blocks.type = Node::Type::list;
+  for (auto& block : copy.model.blocks) {
+    Node branches;
+    branches.type = Node::Type::list;
+    for (BranchRecipe& branch : block) {
+      Node node;
+      node.add("mixer", quoted(branch.mixer_name));
+      for (Node::Entry& entry : write_fields(fields_of(branch)).entries)
+        node.add(entry.key, std::move(entry.value));
+      branches.items.push_back(std::move(node));
+    }
+    blocks.items.push_back(std::move(branches));
+  }
+  model.add("mixers", std::move(mixers));
+  model.add("blocks", std::move(blocks));
+  tree.add("model", std::move(model));
+  tree.add("task", write_kind(copy.task));
+  Node train = write_fields(fields_of(copy.train));
+  train.add("optimizer", write_kind(copy.train.optimizer));
+  train.add("schedule", write_kind(copy.train.schedule));
+  tree.add("train", std::move(train));
+  Node evaluate = write_fields(fields_of(copy.evaluate));
+  Node tasks;
+  tasks.type = Node::Type::map;
+  for (const auto& [name, choice] : copy.evaluate.tasks) tasks.add(name, write_kind(choice));
+  evaluate.add("tasks", std::move(tasks));
+  tree.add("evaluate", std::move(evaluate));
+  return write_yaml(tree);
+}
+
+}  // namespace echo

@@ -1,0 +1,344 @@
+#include "framework/src/recipe/values.h"
+
+#include "framework/src/text/near.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+
+namespace echo {
+
+namespace {
+
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;
+
+constexpr size_t kLongestSectionList = 65536;
+
+[[noreturn]] void expected(const Node& node, const std::string& path, const std::string& what) {
+  std::string message = path + ": expected " + what + ", found " + node.found();
+  if (node.blank) message += "; write a value after the ':' or remove the line";
+  if (node.is_scalar() && node.quoted && what.find("text") == std::string::npos)
+    message += "; remove the quotes";
+  throw ConfigError(node.where, message);
+}
+
+// Text of the whole string as a number; false when it is none.
+template <class T>
+bool parse_whole(std::string_view text, T& value, int base = 10) {
+  const char* end = text.data() + text.size();
+  std::from_chars_result result{};
+  if constexpr (std::is_floating_point_v<T>) {
+    result = std::from_chars(text.data(), end, value);
+  } else {
+    result = std::from_chars(text.data(), end, value, base);
+  }
+  return result.ec == std::errc() && result.ptr == end;
+}
+
+// Numbers as YAML writes them, but for infinity and NaN: no field allows these.
+bool parse_number(const std::string& text, double& value) {
+  std::string_view digits = text;
+  if (!digits.empty() && digits[0] == '+') digits.remove_prefix(1);
+  if (digits.empty() || digits.find_first_not_of("0123456789.eE+-") != std::string_view::npos)
+    return false;
+  return parse_whole(digits, value);
+}
+
+bool is_infinite_or_nan(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
+  text.erase(std::remove_if(text.begin(), text.end(),
+                            [](char c) { return c == '.' || c == '+' || c == '-'; }),
+             text.end());
+  return text == "inf" || text == "infinity" || text == "nan";
+}
+
+double read_number(const Node& node, const std::string& path, const Range& range) {
+  double value = 0;
+  if (node.is_scalar() && is_infinite_or_nan(node.text))
+    throw ConfigError(node.where, path + ": expected a finite number, found " + node.found());
+  if (!node.is_scalar() || node.quoted || !parse_number(node.text, value))
+    expected(node, path, "a number");
+  if (!range.contains(value)) {
+    throw ConfigError(node.where,
+                      path + ": " + node.text + " is out of range; allowed: " + range.text());
+  }
+  return value;
+}
+
+int64_t read_integer(const Node& node, const std::string& path, const Range& range) {
+  if (!node.is_scalar() || node.quoted) expected(node, path, "an integer");
+  const std::string& text = node.text;
+  int64_t value = 0;
+  double number = 0;
+  std::string_view digits = text;
+  if (digits.size() > 1 && digits[0] == '+' && digits[1] != '-') digits.remove_prefix(1);
+  const bool whole = digits.substr(0, 2) == "0x" ? parse_whole(digits.substr(2), value, 16)
+                                                 : parse_whole(digits, value);
+  if (!whole) {
+    constexpr double kExact = 9007199254740992.0;  // 2^53: beyond, 1e3 notation may lose digits
+    const bool is_number = parse_number(text, number);
+    const bool only_digits = digits.find_first_not_of("0123456789-") == std::string_view::npos;
+    if (is_number && std::trunc(number) == number && (only_digits || std::abs(number) > kExact)) {
+      throw ConfigError(node.where,
+                        path + ": " + text + " does not fit into 64 bits; allowed: " +
+                            (range.text().empty() ? "up to 9223372036854775807" : range.text()));
+    }
+    if (!is_number || std::trunc(number) != number) expected(node, path, "an integer");
+    value = static_cast<int64_t>(number);
+  }
+  if (!range.contains(static_cast<double>(value))) {
+    throw ConfigError(node.where,
+                      path + ": " + text + " is out of range; allowed: " + range.text());
+  }
+  return value;
+}
+
+bool read_bool(const Node& node, const std::string& path) {
+  if (node.is_scalar() && !node.quoted) {
+    for (const char* word : {"true", "True", "TRUE"}) {
+      if (node.text == word) return true;
+    }
+    for (const char* word : {"false", "False", "FALSE"}) {
+      if (node.text == word) return false;
+    }
+  }
+  expected(node, path, "true or false");
+}
+
+// Numbers and words are text too: `name: 2024`.
+std::string read_string(const Node& node, const std::string& path, bool is_path) {
+  if (!node.is_scalar()) expected(node, path, is_path ? "a path (text)" : "text");
+  if (!is_path || node.text.empty()) return node.text;
+  return (std::filesystem::path(node.folder) / node.text).lexically_normal().string();
+}
+
+size_t read_choice(const Node& node, const std::string& path, const Choice& choice) {
+  const std::string allowed = "one of " + join(choice.words);
+  if (!node.is_scalar()) expected(node, path, allowed);
+  const auto found = std::find(choice.words.begin(), choice.words.end(), node.text);
+  if (found == choice.words.end()) {
+    throw ConfigError(node.where, path + ": expected " + allowed + ", found " + node.found() +
+                                      did_you_mean(node.text, choice.words));
+  }
+  return static_cast<size_t>(found - choice.words.begin());
+}
+
+bool is_optional(const Field& field) {
+  return std::holds_alternative<std::optional<int64_t>*>(field.target) ||
+         std::holds_alternative<std::optional<double>*>(field.target);
+}
+
+void add_places(Places& places, const std::string& prefix, const Places& more) {
+  for (const auto& [name, where] : more) places[prefix + "." + name] = where;
+}
+
+// Reads one field from its value.
+class FieldReader {
+ public:
+  FieldReader(const Field& field, const Node& node, std::string path, Places& places)
+      : field_(field), node_(node), path_(std::move(path)), places_(places) {}
+
+  void operator()(int64_t* value) const { *value = read_integer(node_, path_, field_.range); }
+  void operator()(double* value) const { *value = read_number(node_, path_, field_.range); }
+  void operator()(bool* value) const { *value = read_bool(node_, path_); }
+  void operator()(std::string* value) const { *value = read_string(node_, path_, field_.path); }
+
+  void operator()(std::optional<int64_t>* value) const {
+    *value =
+        node_.is_null() ? std::nullopt : std::optional(read_integer(node_, path_, field_.range));
+  }
+  void operator()(std::optional<double>* value) const {
+    *value =
+        node_.is_null() ? std::nullopt : std::optional(read_number(node_, path_, field_.range));
+  }
+
+  void operator()(std::vector<int64_t>* values) const {
+    read_items(*values, "a list of integers", [this](const Node& item, const std::string& path) {
+      return read_integer(item, path, field_.range);
+    });
+  }
+  void operator()(std::vector<double>* values) const {
+    read_items(*values, "a list of numbers", [this](const Node& item, const std::string& path) {
+      return read_number(item, path, field_.range);
+    });
+  }
+  void operator()(std::vector<std::string>* values) const {
+    const std::string what = field_.path ? "a list of paths (text)" : "a list of texts";
+    read_items(*values, what, [this](const Node& item, const std::string& path) {
+      return read_string(item, path, field_.path);
+    });
+  }
+
+  void operator()(const Choice& choice) const { choice.set(read_choice(node_, path_, choice)); }
+
+  void operator()(const Section& section) const {
+    expect_map(node_, path_);
+    add_places(places_, field_.name, read_fields(node_, fields_of(section), {path_, "", {}}));
+  }
+
+  void operator()(const SectionList& list) const {
+    expect_list(node_, path_);
+    if (node_.items.size() > kLongestSectionList) {
+      throw ConfigError(node_.where, path_ + ": a list of " + std::to_string(node_.items.size()) +
+                                         "; allowed: at most " +
+                                         std::to_string(kLongestSectionList));
+    }
+    list.resize(0);
+    list.resize(node_.items.size());
+    for (size_t i = 0; i < node_.items.size(); ++i) {
+      const std::string path = join_path(path_, std::to_string(i));
+      expect_map(node_.items[i], path);
+      FieldCollector collector;
+      list.visit(i, collector);
+      const std::string name = field_.name + "." + std::to_string(i);
+      places_[name] = node_.items[i].where;
+      add_places(places_, name, read_fields(node_.items[i], collector.fields, {path, "", {}}));
+    }
+  }
+
+ private:
+  template <class T, class Read>
+  void read_items(std::vector<T>& values, const std::string& what, Read read) const {
+    if (!node_.is_list()) expected(node_, path_, what);
+    values.clear();
+    for (size_t i = 0; i < node_.items.size(); ++i) {
+      const std::string path = join_path(path_, std::to_string(i));
+      places_[field_.name + "." + std::to_string(i)] = node_.items[i].where;
+      values.push_back(read(node_.items[i], path));
+    }
+  }
+
+  const Field& field_;
+  const Node& node_;
+  std::string path_;
+  Places& places_;
+};
+
+void refuse_unknown_keys(const Node& map, const std::vector<Field>& fields,
+                         const MapReading& reading) {
+  std::vector<std::string> known = reading.others;
+  for (const Field& field : fields) known.push_back(field.name);
+  for (const Node::Entry& entry : map.entries) {
+    if (std::find(known.begin(), known.end(), entry.key) != known.end()) continue;
+    std::string message = join_path(reading.path, entry.key) + ": ";
+    message += reading.owner.empty() ? "unknown key" : "'" + reading.owner + "' has no such field";
+    message += did_you_mean(entry.key, known);
+    std::sort(known.begin(), known.end());
+    if (message.back() != '?') message += ";";
+    message += (reading.owner.empty() ? " Known keys: " : " Its fields: ") + join(known);
+    throw ConfigError(entry.where, message);
+  }
+}
+
+}  // namespace
+
+std::vector<Field> fields_of(const Section& section) {
+  FieldCollector collector;
+  section.visit(collector);
+  return std::move(collector.fields);
+}
+
+Places read_fields(const Node& map, const std::vector<Field>& fields, const MapReading& reading) {
+  refuse_unknown_keys(map, fields, reading);
+  Places places;
+  for (const Field& field : fields) {
+    const Node::Entry* entry = map.entry(field.name);
+    if (!entry) continue;
+    if (entry->value.is_null() && !entry->value.blank && !is_optional(field)) continue;
+    places[field.name] = entry->value.where;
+    std::visit(FieldReader(field, entry->value, join_path(reading.path, field.name), places),
+               field.target);
+  }
+  return places;
+}
+
+namespace {
+
+template <class T, class Write>
+Node write_list(const std::vector<T>& values, Write write) {
+  Node node;
+  node.type = Node::Type::list;
+  for (const T& value : values) node.items.push_back(write(value));
+  return node;
+}
+
+Node write_integer(int64_t value) { return scalar(std::to_string(value)); }
+Node write_number(double value) { return scalar(number_text(value)); }
+
+Node write_field(const Field& field) {
+  return std::visit(
+      Overloaded{
+          [](const int64_t* value) { return write_integer(*value); },
+          [](const double* value) { return write_number(*value); },
+          [](const bool* value) { return scalar(*value ? "true" : "false"); },
+          [](const std::string* value) { return quoted(*value); },
+          [](const std::optional<int64_t>* value) {
+            return *value ? write_integer(**value) : Node();
+          },
+          [](const std::optional<double>* value) {
+            return *value ? write_number(**value) : Node();
+          },
+          [](const std::vector<int64_t>* values) { return write_list(*values, write_integer); },
+          [](const std::vector<double>* values) { return write_list(*values, write_number); },
+          [](const std::vector<std::string>* values) { return write_list(*values, quoted); },
+          [](const Choice& choice) { return scalar(choice.words[choice.get()]); },
+          [](const Section& section) { return write_fields(fields_of(section)); },
+          [](const SectionList& list) {
+            Node node;
+            node.type = Node::Type::list;
+            for (size_t i = 0; i < list.size(); ++i) {
+              FieldCollector collector;
+              list.visit(i, collector);
+              node.items.push_back(write_fields(collector.fields));
+            }
+            return node;
+          },
+      },
+      field.target);
+}
+
+}  // namespace
+
+Node write_fields(const std::vector<Field>& fields) {
+  Node node;
+  node.type = Node::Type::map;
+  for (const Field& field : fields) node.add(field.name, write_field(field));
+  return node;
+}
+
+void expect_map(const Node& node, const std::string& path) {
+  if (!node.is_map()) expected(node, path, "a map {key: value, ...}");
+}
+
+void expect_list(const Node& node, const std::string& path) {
+  if (!node.is_list()) expected(node, path, "a list [...]");
+}
+
+std::string read_word(const Node& node, const std::string& path, const std::string& what) {
+  if (!node.is_scalar()) expected(node, path, what);
+  return node.text;
+}
+
+int64_t read_integer(const Node& node, const std::string& path) {
+  return read_integer(node, path, at_least(1));
+}
+
+std::string join_path(const std::string& path, const std::string& name) {
+  return path.empty() ? name : path + "." + name;
+}
+
+std::string number_text(double value) {
+  char text[32];
+  const auto result = std::to_chars(text, text + sizeof(text), value);
+  return {text, result.ptr};
+}
+
+}  // namespace echo

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace echo {
+
+// The candidate that a person who typed `word` most likely meant: few letters changed, added,
+// dropped or swapped, whatever their case; or a plugin's kind without its prefix ("based" for
+// "example/based"). Empty when none is near.
+std::string near_name(const std::string& word, const std::vector<std::string>& candidates);
+
+// "; did you mean 'heads'?", or nothing when none is near.
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates);
+
+// "a, b, c".
+std::string join(const std::vector<std::string>& words, const std::string& separator = ", ");
+
+}  // namespace echo
