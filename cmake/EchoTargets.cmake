@@ -41,19 +41,20 @@ function(echo_target target)
 endfunction()
 
 # A built-in plugin from all the sources of the calling folder's subfolder `name`: OBJECT library `<name>_objects`, that
-# unit tests link, then MODULE library in the program's plugin folder.
+# unit tests link, then MODULE library in the program's plugin folder: echo_add_builtin(name LIBRARIES x y)
 function(echo_add_builtin name)
+  cmake_parse_arguments(builtin "" "" "LIBRARIES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
   if(ECHO_CUDA)
     file(GLOB cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cu)
     list(APPEND sources ${cuda_sources})
   endif()
   add_library(${name}_objects OBJECT ${sources})
-  target_link_libraries(${name}_objects PUBLIC echo_framework Eigen3::Eigen)
+  target_link_libraries(${name}_objects PUBLIC echo_framework Eigen3::Eigen ${builtin_LIBRARIES})
   set_target_properties(${name}_objects PROPERTIES CXX_VISIBILITY_PRESET hidden)
   echo_target(${name}_objects)
   add_library(echo_plugin_${name} MODULE $<TARGET_OBJECTS:${name}_objects>)
-  target_link_libraries(echo_plugin_${name} PRIVATE echo_framework echo_options)
+  target_link_libraries(echo_plugin_${name} PRIVATE ${builtin_LIBRARIES} echo_framework echo_options)
   target_link_options(echo_plugin_${name} PRIVATE $<$<NOT:$<BOOL:${ECHO_SANITIZE}>>:-Wl,-z,defs>)
   set_target_properties(echo_plugin_${name} PROPERTIES
     OUTPUT_NAME ${name} PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${ECHO_PLUGIN_FOLDER}

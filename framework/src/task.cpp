@@ -26,7 +26,10 @@ void score_slices(const Task& task, const at::Tensor& slice, const at::Tensor& a
   }
 }
 
-Scores score_batch(const Task& task, const Batch& batch, const Evaluator::Result& result) {
+}  // namespace
+
+Scores Task::score(Evaluator& model, const Batch& batch) const {
+  const Evaluator::Result result = model.score(batch);
   const at::Tensor scored = batch.labels != -100;
   const at::Tensor per_sample = scored.sum(1).to(at::kDouble);
   const at::Tensor right =
@@ -38,11 +41,9 @@ Scores score_batch(const Task& task, const Batch& batch, const Evaluator::Result
   scores["loss"] = {-result.log_probability.to(at::kDouble).sum().item<double>(),
                     per_sample.sum().item<double>()};
   scores["accuracy"] = {accuracy.sum().item<double>(), any.sum().item<double>()};
-  if (batch.slice.defined()) score_slices(task, batch.slice, accuracy, any, scores);
+  if (batch.slice.defined()) score_slices(*this, batch.slice, accuracy, any, scores);
   return scores;
 }
-
-}  // namespace
 
 Scores Task::evaluate(Evaluator& model, Split split) const {
   const TaskInfo facts = info();
@@ -52,7 +53,7 @@ Scores Task::evaluate(Evaluator& model, Split split) const {
   Scores scores;
   for (int64_t first = 0; first < total; first += model.batch_size()) {
     const Batch part = batch(split, first, std::min(model.batch_size(), total - first));
-    add(scores, score_batch(*this, part, model.score(part)));
+    add(scores, score(model, part));
     model.progress(std::min(total, first + model.batch_size()), total);
   }
   return scores;

@@ -46,6 +46,28 @@ TEST(TaskTest, ScoresLossPerTokenAndAccuracyPerSample) {
   EXPECT_EQ(model.last_total, 2);
 }
 
+// Two samples of one scored token each, in the slices 7 and 9.
+class TwoSlices final : public Task {
+ public:
+  TaskInfo info() const override { return {.vocabulary = 8, .length = 1, .test_samples = 2}; }
+  Batch batch(Split, int64_t first, int64_t count) const override {
+    const at::Tensor labels = at::tensor(std::vector<int64_t>{4, 5}, at::kLong).view({2, 1});
+    const at::Tensor slice = at::tensor(std::vector<int64_t>{7, 9}, at::kLong);
+    return {.inputs = at::zeros_like(labels).narrow(0, first, count),
+            .labels = labels.narrow(0, first, count),
+            .slice = slice.narrow(0, first, count)};
+  }
+};
+
+TEST(TaskTest, ScoresEverySliceByItsName) {
+  FixedEvaluator model;
+  const Scores scores = TwoSlices().evaluate(model, Split::test);
+  EXPECT_DOUBLE_EQ(scores.at("accuracy").mean(), 0.5);
+  EXPECT_DOUBLE_EQ(scores.at("accuracy/7").mean(), 1);
+  EXPECT_DOUBLE_EQ(scores.at("accuracy/9").mean(), 0);
+  EXPECT_DOUBLE_EQ(scores.at("accuracy/9").count, 1);
+}
+
 TEST(TaskTest, AddsScoresOverBatches) {
   Scores scores = {{"loss", {1, 2}}};
   add(scores, {{"loss", {3, 4}}, {"accuracy", {1, 1}}});

@@ -94,6 +94,10 @@ class Task {
   // Text and tokens, for tasks that have text; the defaults write numbers.
   virtual std::vector<int64_t> encode(const std::string& text) const;
   virtual std::string decode(const std::vector<int64_t>& tokens) const;
+
+ protected:
+  // What the default evaluate() adds for one batch.
+  Scores score(Evaluator& model, const Batch& batch) const;
 };
 
 }  // namespace echo
