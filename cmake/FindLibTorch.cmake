@@ -41,3 +41,28 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
     INTERFACE_LINK_LIBRARIES "${LIBTORCH_CPU_LIBRARY};${LIBTORCH_C10_LIBRARY}"
     INTERFACE_LINK_OPTIONS "-Wl,--allow-shlib-undefined")
 endif()
+
+# LibTorch::CUDA: what a program that uses GPUs links besides. It starts without a GPU too.
+if(LibTorch_FOUND AND ECHO_CUDA AND NOT TARGET LibTorch::CUDA)
+  find_library(LIBTORCH_CUDA_LIBRARY torch_cuda PATHS "${LIBTORCH_FOLDER}/lib" NO_DEFAULT_PATH NO_CACHE)
+  find_library(LIBTORCH_C10_CUDA_LIBRARY c10_cuda PATHS "${LIBTORCH_FOLDER}/lib" NO_DEFAULT_PATH NO_CACHE)
+  if(NOT LIBTORCH_CUDA_LIBRARY OR NOT LIBTORCH_C10_CUDA_LIBRARY)
+    message(FATAL_ERROR "ECHO_CUDA needs libtorch_cuda.so and libc10_cuda.so in ${LIBTORCH_FOLDER}/lib; \
+ECHO_CUDA=1 ./echo fetches them")
+  endif()
+  find_package(CUDAToolkit 13 REQUIRED)
+  get_filename_component(_cuda_folder "${CUDAToolkit_LIBRARY_DIR}" REALPATH)
+  find_library(LIBTORCH_NCCL_LIBRARY NAMES nccl libnccl.so.2 NO_CACHE
+    PATHS "${CUDAToolkit_LIBRARY_DIR}" "${LIBTORCH_FOLDER}/../nvidia/nccl/lib")
+  add_library(LibTorch::CUDA INTERFACE IMPORTED)
+  # Nothing names a symbol of libtorch_cuda; it registers itself when it is loaded, so the linker must keep it.
+  set_target_properties(
+    LibTorch::CUDA PROPERTIES
+    INTERFACE_INCLUDE_DIRECTORIES "${CUDAToolkit_INCLUDE_DIRS}"
+    INTERFACE_LINK_LIBRARIES "${LIBTORCH_C10_CUDA_LIBRARY};CUDA::cudart;$<$<BOOL:${LIBTORCH_NCCL_LIBRARY}>:${LIBTORCH_NCCL_LIBRARY}>"
+    INTERFACE_LINK_OPTIONS "LINKER:--no-as-needed,${LIBTORCH_CUDA_LIBRARY},--as-needed")
+  foreach(_dir "${LIBTORCH_INCLUDE_DIR}" "${LIBTORCH_INCLUDE_DIR}/torch/csrc/api/include")
+    set_property(TARGET LibTorch::LibTorch APPEND PROPERTY INTERFACE_COMPILE_OPTIONS
+                 "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Xcompiler -idirafter -Xcompiler \"${_dir}\">")
+  endforeach()
+endif()

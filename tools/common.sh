@@ -7,7 +7,8 @@ state=$root/.echo                       # all that set-up fetches; delete it to 
 build=$root/build
 cuda=${ECHO_CUDA:-0}
 cuda_library=
-[[ $cuda != 1 ]] || build=$root/build-cuda cuda_library=lib/libtorch_cuda.so
+record=$state/libtorch.path             # the LibTorch that set-up chose
+[[ $cuda != 1 ]] || build=$root/build-cuda cuda_library=lib/libtorch_cuda.so record=$state/libtorch-cuda.path
 
 say() { printf './echo: %s\n' "$*" >&2; }
 fail() {  # fail CODE MESSAGE…: codes as the program's: 1 failed, 2 something is missing or wrongly asked
@@ -119,7 +120,7 @@ asked_libtorch() {
 # Sets `libtorch` to the one that set-up chose; fails where it has to choose (again).
 known_libtorch() {
   libtorch=
-  [[ -r $state/libtorch.path ]] && read -r libtorch < "$state/libtorch.path"
+  [[ ! -r $record ]] || read -r libtorch < "$record"
   local chosen=$libtorch
   [[ -z ${LIBTORCH_ROOT-} ]] || asked_libtorch
   [[ -n $libtorch && $libtorch == "$chosen" ]] && is_libtorch "$libtorch"
@@ -149,11 +150,11 @@ python_libtorch() {
   return 1
 }
 
-# Sets `toolkit`, the CUDA toolkit: CUDA_HOME, else that of nvcc on PATH, else /usr/local/cuda.
+# Sets `toolkit`, the CUDA toolkit: CUDA_HOME, that of nvcc on PATH, /usr/local/cuda, or the one beside LibTorch.
 find_toolkit() {
   local nvcc
   nvcc=$(command -v nvcc) && nvcc=$(readlink -f "$nvcc")
-  for toolkit in "${CUDA_HOME-}" "${nvcc%/bin/nvcc}" /usr/local/cuda; do
+  for toolkit in "${CUDA_HOME-}" "${nvcc%/bin/nvcc}" /usr/local/cuda "$state/libtorch/nvidia/cu13"; do
     [[ -x $toolkit/bin/nvcc && -e $toolkit/include/cuda_runtime.h ]] && return
   done
   toolkit=

@@ -1,9 +1,10 @@
-"""Unpacks from the wheels in a folder what a C++ program needs: headers, libraries, licences.
+"""Unpacks from the wheels in a folder what a C++ program needs: headers, libraries, tools, licences.
 
     unpack_libtorch.py CUDA WHEELS TREE      CUDA: 1 keeps the libraries of a CUDA build too (twice the disk)
 """
 
 import fnmatch
+import glob
 import os
 import sys
 import zipfile
@@ -26,6 +27,12 @@ def main():
     for wheel in sorted(os.listdir(wheels)):
         with zipfile.ZipFile(os.path.join(wheels, wheel)) as archive:  # checks sums while it reads
             archive.extractall(tree, [name for name in archive.namelist() if wanted(name, patterns)])
+    for path in glob.glob(os.path.join(tree, "nvidia/*/**/bin/*"), recursive=True):
+        os.chmod(path, 0o755)
+    for path in glob.glob(os.path.join(tree, "nvidia/*/lib/*.so.*")):  # a toolkit has names without version too
+        plain = path[:path.index(".so.") + 3]
+        if not os.path.exists(plain):
+            os.symlink(os.path.basename(path), plain)
 
 
 main()
