@@ -1,6 +1,83 @@
-#include <iostream>
+#include "cli/command.h"
+#include "framework/src/text/terminal.h"
 
-int main() {
-  std::cout << "echo-lm " << ECHO_VERSION << "\n";
-  return 0;
+#include <echo/error.h>
+
+#include <cerrno>
+#include <cstring>
+#include <iostream>
+#include <new>
+#include <unistd.h>
+
+#include <ATen/ATen.h>
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+namespace {
+
+using namespace echo;
+
+// Logs go to stderr, as plain lines where that is no terminal.
+void set_up_logging() {
+  const auto mode =
+      look_at(STDERR_FILENO).colour ? spdlog::color_mode::always : spdlog::color_mode::never;
+  spdlog::set_default_logger(spdlog::stderr_color_mt("echo", mode));
+  spdlog::set_pattern("echo: %^%l%$: %v");
+}
+
+int complain(const std::string& message, int code) {
+  const Terminal terminal = look_at(STDERR_FILENO);
+  const std::string label = "echo: error: ";
+  const std::string text = wrap(label + message, terminal.interactive ? terminal.width : 0, 2);
+  std::cout.flush();
+  std::cerr << styled(terminal, Style::red, label.substr(0, label.size() - 1))
+            << text.substr(label.size() - 1) << "\n";
+  return code;
+}
+
+// The first line: the others are a stack.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+int complain_about(const c10::Error& failure) {
+  const std::string what = first_line(failure.what_without_backtrace());
+  const bool memory = dynamic_cast<const c10::OutOfMemoryError*>(&failure) ||
+                      what.find("not enough memory") != std::string::npos;
+  if (memory) {
+    return complain("not enough memory: " + what + "; take a smaller batch, length or model",
+                    cli::kFailed);
+  }
+  return complain("this is a bug in the program: " + what, cli::kFailed);
+}
+
+int run(int argc, char** argv) {
+  try {
+    cli::Program program;
+    cli::add_commands(program);
+    return program.run({argv + 1, argv + argc});
+  } catch (const ConfigError& mistake) {
+    return complain(mistake.what(), cli::kMistake);
+  } catch (const Error& failure) {
+    return complain(failure.what(), cli::kFailed);
+  } catch (const c10::Error& failure) {
+    return complain_about(failure);
+  } catch (const std::bad_alloc&) {
+    return complain("not enough memory; take a smaller batch, length or model", cli::kFailed);
+  } catch (const std::exception& bug) {
+    return complain(std::string("this is a bug in the program: ") + bug.what(), cli::kFailed);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  set_up_logging();
+  const int code = run(argc, argv);
+  errno = 0;
+  std::cout.flush();
+  if (std::cout) return code;
+  if (errno == EPIPE) return code;  // whoever read the results has seen enough
+  return complain(std::string("cannot write the results to stdout: ") +
+                      (errno ? std::strerror(errno) : "the file is closed or full"),
+                  cli::kFailed);
 }

@@ -5,7 +5,7 @@ add_library(echo_options INTERFACE)
 target_compile_options(echo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wno-missing-field-initializers>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
   # False alarms of gcc 12 and 13, most of them on std::string concatenation.
-  target_compile_options(echo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict -Wno-stringop-overflow -Wno-array-bounds -Wno-maybe-uninitialized>)
+  target_compile_options(echo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds -Wno-maybe-uninitialized>)
 endif()
 if(ECHO_WERROR)
   target_compile_options(echo_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)

@@ -1,0 +1,228 @@
+#include "cli/help.h"
+
+#include "framework/src/text/near.h"
+
+#include <algorithm>
+#include <filesystem>
+
+namespace echo::cli {
+
+namespace {
+
+constexpr int64_t kUnknownWidth = 80;
+constexpr int64_t kWidest = 100;
+constexpr int64_t kLeft = 24;  // columns of the left part of an entry, margin and gap included
+
+int64_t page_width(const Terminal& terminal) {
+  return terminal.width == 0 ? kUnknownWidth : std::min(terminal.width, kWidest);
+}
+
+std::string heading(const Terminal& terminal, const std::string& text) {
+  return "\n" + styled(terminal, Style::bold, text) + "\n";
+}
+
+// "  --run DIR             the run folder", the help on a line of its own where there is no room.
+std::string entry(const Terminal& terminal, const std::string& left, const std::string& help) {
+  const std::string text = "  " + left;
+  if (help.empty()) return text + "\n";
+  const size_t room = kLeft - columns(text) >= 2 ? kLeft - columns(text) : 0;
+  const std::string gap = room ? std::string(room, ' ') : "\n" + std::string(kLeft, ' ');
+  // A first line that begins with the margin makes every line end at the page's width.
+  const std::string lines =
+      wrap(std::string(kLeft, '.') + help, page_width(terminal), kLeft).substr(kLeft);
+  return text + gap + lines + "\n";
+}
+
+bool is_flag(const CLI::Option& option) { return option.get_items_expected_max() == 0; }
+
+bool is_repeated(const CLI::Option& option) { return option.get_items_expected_max() > 1; }
+
+std::string left_part(const CLI::Option& option) {
+  if (option.get_positional()) return option_name(option);
+  std::string text = option.get_name(false, true);
+  const size_t comma = text.find(',');
+  if (comma != std::string::npos) text.insert(comma + 1, " ");
+  if (!is_flag(option)) text += " " + option.get_type_name();
+  return text;
+}
+
+std::string help_part(const CLI::Option& option) {
+  std::string text = option.get_description();
+  const std::string value = option.get_default_str();
+  if (!value.empty() && value != "[]" && value != "{}") text += " (default: " + value + ")";
+  if (is_repeated(option) && !option.get_positional()) text += " (may be given again)";
+  return text;
+}
+
+std::string option_groups(const CLI::App& app, const Terminal& terminal) {
+  std::vector<std::string> groups;
+  for (const CLI::Option* option : visible_options(app)) {
+    const std::string group = option->get_positional() ? "Arguments" : option->get_group();
+    if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);
+  }
+  // Help and plugins, which were added first, come last.
+  std::stable_partition(groups.begin(), groups.end(),
+                        [](const std::string& group) { return group != kEveryCommand; });
+  std::stable_partition(groups.begin(), groups.end(),
+                        [](const std::string& group) { return group == "Arguments"; });
+  std::string text;
+  for (const std::string& group : groups) {
+    text += heading(terminal, group + ":");
+    for (const CLI::Option* option : visible_options(app)) {
+      if ((option->get_positional() ? "Arguments" : option->get_group()) == group) {
+        text += entry(terminal, left_part(*option), help_part(*option));
+      }
+    }
+  }
+  return text;
+}
+
+std::string usage(const CLI::App& app) {
+  std::string text = program_name() + " " + app.get_name();
+  for (const CLI::Option* option : visible_options(app)) {
+    if (!option->get_positional()) continue;
+    const std::string name = option_name(*option) + (is_repeated(*option) ? "..." : "");
+    text += option->get_required() ? " " + name : " [" + name + "]";
+  }
+  return text + " [OPTIONS]";
+}
+
+std::string examples(const std::vector<Command::Example>& list, const Terminal& terminal) {
+  if (list.empty()) return "";
+  std::string text = heading(terminal, "Examples:");
+  for (const Command::Example& example : list) {
+    text += "  " + program_name() + " " + example.arguments + "\n";
+    if (!example.purpose.empty()) {
+      text += "      " + wrap(example.purpose, page_width(terminal), 6) + "\n";
+    }
+  }
+  return text;
+}
+
+std::vector<std::string> command_names(const Program& program) {
+  std::vector<std::string> names;
+  for (const auto& command : program.commands()) {
+    if (!command->app->get_group().empty()) names.push_back(command->app->get_name());
+  }
+  return names;
+}
+
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : visible_options(app)) {
+    if (!option->get_positional()) names.push_back("--" + option->get_lnames().front());
+  }
+  return names;
+}
+
+std::string unknown_command(const Program& program, const std::string& word) {
+  const std::vector<std::string> names = command_names(program);
+  std::string text = "unknown command '" + word + "'" + did_you_mean(word, names);
+  if (text.back() != '?') text += ".";
+  const std::string extension = std::filesystem::path(word).extension();
+  if (extension == ".yaml" || extension == ".yml") {
+    text += " To train this recipe: `" + program_name() + " train " + word + "`.";
+  }
+  return text + " The commands are " + join(names) + "; `" + program_name() +
+         " --help` describes them";
+}
+
+}  // namespace
+
+std::string option_name(const CLI::Option& option) {
+  if (option.get_positional() && option.get_lnames().empty()) return option.get_name(true);
+  return "--" + option.get_lnames().front();
+}
+
+std::vector<const CLI::Option*> visible_options(const CLI::App& app) {
+  std::vector<const CLI::Option*> visible =
+      app.get_options([](const CLI::Option* option) { return !option->get_group().empty(); });
+  return visible;
+}
+
+std::string program_help(const Program& program, const Terminal& terminal) {
+  std::string text =
+      wrap(
+          "Echo composes, trains and runs sequence mixers. A model is a recipe, a run is a folder.",
+          page_width(terminal)) +
+      "\n" + heading(terminal, "Usage:") + "  " + program_name() + " COMMAND [OPTIONS]\n";
+  std::vector<std::string> groups;
+  for (const auto& command : program.commands()) {
+    const std::string group = command->app->get_group();
+    if (!group.empty() && std::find(groups.begin(), groups.end(), group) == groups.end())
+      groups.push_back(group);
+  }
+  for (const std::string& group : groups) {
+    text += heading(terminal, group + ":");
+    for (const auto& command : program.commands()) {
+      if (command->app->get_group() != group) continue;
+      text += entry(terminal, command->app->get_name(), command->app->get_description());
+    }
+  }
+  text += option_groups(program.app(), terminal);
+  text += "\n" +
+          wrap("`" + program_name() +
+                   " COMMAND --help` shows a command's options and "
+                   "examples. Exit codes: 0 done, 1 failed, 2 wrong use, recipe or file, "
+                   "75 stopped by a signal and resumable.",
+               page_width(terminal)) +
+          "\n";
+  return text;
+}
+
+std::string command_help(const Command& command, const Terminal& terminal) {
+  const CLI::App& app = *command.app;
+  std::string text = wrap(program_name() + " " + app.get_name() + ": " + app.get_description(),
+                          page_width(terminal)) +
+                     "\n" + heading(terminal, "Usage:") + "  " +
+                     wrap(usage(app), page_width(terminal) - 2, 6) + "\n";
+  text += option_groups(app, terminal);
+  text += examples(command.examples, terminal);
+  if (!command.notes.empty()) text += "\n" + wrap(command.notes, page_width(terminal)) + "\n";
+  return text;
+}
+
+std::string unknown_argument(const Program& program, const Command* command,
+                             const std::string& argument) {
+  const bool is_option = argument.size() > 1 && argument.front() == '-';
+  if (!command && !is_option) return unknown_command(program, argument);
+  const CLI::App& app = command ? *command->app : program.app();
+  const std::string name = program_name() + (command ? " " + app.get_name() : "");
+  if (!is_option) {
+    return "`" + name + "` does not take the argument '" + argument + "'; usage: " + usage(app);
+  }
+  const std::string option = argument.substr(0, argument.find('='));
+  const std::vector<std::string> names = option_names(app);
+  std::string text = "`" + name + "` has no option '" + option + "'" + did_you_mean(option, names);
+  if (text.back() != '?') text += ".";
+  return text + " Its options are " + join(names) + "; `" + name + " --help` describes them";
+}
+
+std::string wrong_argument(const Command* command, const CLI::ParseError& mistake) {
+  const std::string what = mistake.what();
+  if (!command) return what + "; see `" + program_name() + " --help`";
+  const std::string name = program_name() + " " + command->app->get_name();
+  for (const CLI::Option* option : visible_options(*command->app)) {
+    const std::string called = option_name(*option);
+    const std::string takes = called +
+                              (is_flag(*option) ? "" : " takes " + option->get_type_name()) + " (" +
+                              option->get_description() + ")";
+    if (what == called + " is required") {
+      return "`" + name + "` needs " + called + " (" + option->get_description() +
+             "); usage: " + usage(*command->app);
+    }
+    const std::string conversion = "Could not convert: " + called + " = ";
+    if (what.rfind(conversion, 0) == 0) {
+      return "`" + name + "`: " + takes + ", not '" + what.substr(conversion.size()) + "'";
+    }
+    if (what.rfind(called + ": ", 0) == 0) {
+      if (dynamic_cast<const CLI::ArgumentMismatch*>(&mistake)) {
+        return "`" + name + "`: " + takes + "; its value is missing";
+      }
+      return "`" + name + "`: " + takes + ": " + what.substr(called.size() + 2);
+    }
+  }
+  return "`" + name + "`: " + what + "; `" + name + " --help` describes its options";
+}
+
+}  // namespace echo::cli

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "cli/command.h"
+#include "framework/src/text/terminal.h"
+
+#include <string>
+#include <vector>
+
+namespace echo::cli {
+
+// The group of the options that every command has.
+inline const char* const kEveryCommand = "Options of every command";
+
+// The page of --help, of the program or of one command, for a terminal.
+std::string program_help(const Program& program, const Terminal& terminal);
+std::string command_help(const Command& command, const Terminal& terminal);
+
+// What CLI11 could not use, as one paragraph: the nearest name and all that there is.
+std::string unknown_argument(const Program& program, const Command* command,
+                             const std::string& argument);
+// What is wrong with known arguments.
+std::string wrong_argument(const Command* command, const CLI::ParseError& mistake);
+
+// "--run", "RECIPE": how messages and help call an option.
+std::string option_name(const CLI::Option& option);
+
+// Options and arguments of a command, without the hidden ones.
+std::vector<const CLI::Option*> visible_options(const CLI::App& app);
+
+}  // namespace echo::cli

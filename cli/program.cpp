@@ -1,0 +1,172 @@
+#include "cli/command.h"
+#include "cli/help.h"
+
+#include <echo/error.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <unistd.h>
+
+namespace echo::cli {
+
+namespace {
+
+void add_help(CLI::App& app) {
+  app.set_help_flag("-h,--help", "show this page")->group(kEveryCommand);
+}
+
+// Every use takes one value, whatever follows it.
+CLI::Option* one_value_each(CLI::Option* option, const std::string& placeholder) {
+  return option->type_name(placeholder)->allow_extra_args(false);
+}
+
+}  // namespace
+
+std::string program_name() {
+  const char* name = std::getenv("ECHO_COMMAND");
+  return name && *name ? name : "echo-lm";
+}
+
+CLI::Option* Command::repeated(const std::string& name, std::vector<std::string>& values,
+                               const std::string& placeholder, const std::string& help) {
+  return one_value_each(app->add_option(name, values, help), placeholder);
+}
+
+CLI::Option* Command::flag(const std::string& name, bool& value, const std::string& help) {
+  return app->add_flag(name, value, help);
+}
+
+void Command::add_json(bool& value) { flag("--json", value, "print JSON instead of a table"); }
+
+void Command::add_overrides(std::vector<std::string>& set) {
+  repeated("--set", set, "KEY=VALUE", "change one value of the recipe, as in train.steps=100");
+}
+
+void Command::add_device(std::string& device) {
+  option("--device", device, "DEVICE", "where to compute: cpu, cuda, cuda:1");
+}
+
+void Command::example(const std::string& arguments, const std::string& purpose) {
+  examples.push_back({arguments, purpose});
+}
+
+Program::Program() : app_("", "echo") {
+  app_.require_subcommand(0, 1);
+  app_.allow_extras();
+  add_help(app_);
+  const auto add_files = [this](const std::vector<std::string>& files) {
+    plugin_files_.insert(plugin_files_.end(), files.begin(), files.end());
+  };
+  one_value_each(app_.add_option_function<std::vector<std::string>>(
+                     "--plugin", add_files, "load the kinds of a plugin first"),
+                 "FILE")
+      ->group(kEveryCommand);
+  app_.add_flag("--version", show_version_, "print the program's version")->group("Options");
+}
+
+Command& Program::command(const std::string& group, const std::string& name,
+                          const std::string& summary) {
+  auto command = std::make_unique<Command>();
+  command->app = app_.add_subcommand(name, summary)->group(group)->allow_extras();
+  add_help(*command->app);
+  const auto add_files = [this](const std::vector<std::string>& files) {
+    plugin_files_.insert(plugin_files_.end(), files.begin(), files.end());
+  };
+  one_value_each(command->app->add_option_function<std::vector<std::string>>(
+                     "--plugin", add_files, "load the kinds of a plugin first"),
+                 "FILE")
+      ->group(kEveryCommand);
+  commands_.push_back(std::move(command));
+  return *commands_.back();
+}
+
+const Command* Program::find(const CLI::App& app) const {
+  for (const auto& command : commands_) {
+    if (command->app == &app) return command.get();
+  }
+  return nullptr;
+}
+
+Command* Program::chosen() const {
+  const std::vector<CLI::App*> parsed = app_.get_subcommands();
+  for (const auto& command : commands_) {
+    if (!parsed.empty() && command->app == parsed.front()) return command.get();
+  }
+  return nullptr;
+}
+
+// A name that does not exist is reported before anything that is wrong with, or missing beside, the
+// others: it is most likely the reason.
+void Program::parse(std::vector<std::string> arguments) {
+  std::reverse(arguments.begin(), arguments.end());
+  const auto check_names = [this] {
+    const Command* command = chosen();
+    std::vector<std::string> unknown = app_.remaining();
+    if (!unknown.empty()) throw ConfigError(unknown_argument(*this, nullptr, unknown.front()));
+    if (command) unknown = command->app->remaining();
+    if (!unknown.empty()) throw ConfigError(unknown_argument(*this, command, unknown.front()));
+  };
+  try {
+    app_.parse(arguments);
+  } catch (const CLI::CallForHelp&) {
+    throw;
+  } catch (const CLI::ParseError& mistake) {
+    check_names();
+    throw ConfigError(wrong_argument(chosen(), mistake));
+  }
+  check_names();
+}
+
+int Program::run(std::vector<std::string> arguments) {
+  if (arguments.empty()) arguments = {"--help"};
+  if (arguments.front() == "help") {
+    arguments.erase(arguments.begin());
+    arguments.push_back("--help");
+  }
+  try {
+    parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    const Command* command = chosen();
+    const Terminal terminal = look_at(STDOUT_FILENO);
+    std::cout << (command ? command_help(*command, terminal) : program_help(*this, terminal));
+    return kDone;
+  }
+  if (show_version_) {
+    std::cout << "echo-lm " << ECHO_VERSION << "\n";
+    return kDone;
+  }
+  const Command* command = chosen();
+  if (!command) {
+    throw ConfigError("no command given; `" + program_name() + " --help` lists them");
+  }
+  return command->run();
+}
+
+Plugins& Program::plugins() {
+  if (plugins_) return *plugins_;
+  auto plugins = std::make_unique<Plugins>();
+  plugins->load_builtins();
+  try {
+    plugins->load_environment();
+    for (const std::string& file : plugin_files_) plugins->load(file);
+  } catch (const Error& mistake) {
+    throw ConfigError(mistake.what());  // the user named the file: exit code 2
+  }
+  plugins_ = std::move(plugins);
+  return *plugins_;
+}
+
+Recipe Program::recipe(const std::string& file, const std::vector<std::string>& overrides) {
+  Plugins& known = plugins();
+  try {
+    for (const std::string& plugin : recipe_plugins(file, overrides)) known.load(plugin);
+  } catch (const ConfigError&) {
+    throw;
+  } catch (const Error& mistake) {
+    throw ConfigError(mistake.what());
+  }
+  return read_recipe(file, overrides, known.registry());
+}
+
+}  // namespace echo::cli
