@@ -1,0 +1,60 @@
+#pragma once
+
+#include <echo/span.h>
+
+#include <ATen/core/Tensor.h>
+
+// Sequence primitives that several mixers share. All are differentiable, deterministic, keep the
+// dtype of x, and compute in float32 (float64 for float64 x) whatever it is. On the CPU they are
+// fused kernels with a derivative of their own (no second derivative); on other devices, and as the
+// reference in the tests, LibTorch's operators.
+namespace echo {
+
+// x / sqrt(mean(x^2) + eps) * weight over the last axis. weight: of its size, or undefined (ones).
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+// x / sqrt(sum(x^2) + eps) over the last axis.
+at::Tensor l2_normalize(const at::Tensor& x, double eps = 1e-6);
+
+// silu(gate) * up, elementwise; keeps gate and up for the derivative, nothing else.
+at::Tensor silu_multiply(const at::Tensor& gate, const at::Tensor& up);
+
+// Cosine and sine of the angles position * theta^(-2i / width), i < width / 2. The angles are
+// float64, so that positions beyond 1e6 keep their digits.
+struct Rotation {
+  at::Tensor cosine, sine;  // (B or 1, T, width / 2), float32 or float64
+};
+
+// positions (B or 1, T) int64. dtype: of the heads that will be turned; bfloat16 counts as float32.
+Rotation rotation(const at::Tensor& positions, double theta, int64_t width, at::ScalarType dtype);
+
+// Turns the first `width` dimensions of every head by half-split pairs (i, i + width / 2):
+// x'_i = x_i cos - x_{i + width/2} sin, x'_{i + width/2} = x_{i + width/2} cos + x_i sin; the other
+// dimensions stay. heads (B, T, H, P).
+at::Tensor rotate(const at::Tensor& heads, const Rotation& rotation);
+
+// y_t = bias + sum_{i<W} weight_i x_{t-W+1+i}, per channel; a start empties the memory before its
+// token, padding leaves it alone (span.starts, span.lengths; nothing else of span is read).
+struct Convolved {
+  at::Tensor y;       // (B, T, C)
+  at::Tensor memory;  // (B, C, W - 1): the last inputs, oldest first; dtype of the memory given
+};
+
+// x (B, T, C), weight (C, 1, W), bias (C) or undefined, memory (B, C, W - 1) or undefined (zeros;
+// no memory is returned then).
+Convolved causal_convolution(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                             const at::Tensor& memory, const Span& span);
+
+// S_t = S_{t-1} + k_t v_t^T, o_t = S_t^T q_t, per head; by chunks of tokens, in memory that grows
+// with T alone. Starts and lengths as above.
+struct Attended {
+  at::Tensor o;       // (B, T, H, V)
+  at::Tensor memory;  // (B, H, K, V): S after the last valid token
+};
+
+// q (B, T, H, K), k (B, T, G, K), v (B, T, G, V), memory (B, H, K, V) or undefined (zeros); head h
+// reads group h / (H / G). All of one dtype, float32 or float64.
+Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const at::Tensor& memory, const Span& span);
+
+}  // namespace echo

@@ -1,0 +1,71 @@
+#include "framework/src/ops/reference.h"
+
+#include "framework/src/ops/kernel.h"
+
+#include <ATen/ATen.h>
+
+namespace echo::reference {
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  const at::Tensor wide = x.to(ops::wide(x.scalar_type()));
+  at::Tensor y = wide * (wide.square().mean(-1, true) + eps).rsqrt();
+  if (weight.defined()) y = y * weight.to(wide.scalar_type());
+  return y.to(x.scalar_type());
+}
+
+at::Tensor l2_normalize(const at::Tensor& x, double eps) {
+  const at::Tensor wide = x.to(ops::wide(x.scalar_type()));
+  return (wide * (wide.square().sum(-1, true) + eps).rsqrt()).to(x.scalar_type());
+}
+
+at::Tensor rotate(const at::Tensor& heads, const Rotation& rotation) {
+  const int64_t half = rotation.cosine.size(2);
+  const at::Tensor wide = heads.to(ops::wide(heads.scalar_type()));
+  const at::Tensor cosine = rotation.cosine.unsqueeze(2);  // (B or 1, T, 1, half)
+  const at::Tensor sine = rotation.sine.unsqueeze(2);
+  const at::Tensor first = wide.narrow(3, 0, half);
+  const at::Tensor second = wide.narrow(3, half, half);
+  const at::Tensor rest = wide.narrow(3, 2 * half, heads.size(3) - 2 * half);
+  return at::cat({first * cosine - second * sine, second * cosine + first * sine, rest}, 3)
+      .to(heads.scalar_type());
+}
+
+at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                    const at::Tensor& reach) {
+  const at::ScalarType wide = ops::wide(x.scalar_type());
+  const int64_t before = weight.size(2) - 1;
+  const int64_t length = x.size(1) - before;
+  at::Tensor y = at::zeros({}, x.options().dtype(wide));
+  if (bias.defined()) y = bias.to(wide);
+  for (int64_t lag = before; lag >= 0; --lag) {
+    at::Tensor term = x.narrow(1, before - lag, length).to(wide) *
+                      weight.select(2, before - lag).squeeze(1).to(wide);
+    if (reach.defined()) term = term.masked_fill((reach < lag).unsqueeze(2), 0);
+    y = y + term;
+  }
+  return y.to(x.scalar_type());
+}
+
+Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const at::Tensor& memory, const Span& span) {
+  const int64_t heads = q.size(2);
+  const int64_t ratio = heads / k.size(2);
+  at::Tensor s =
+      memory.defined() ? memory : at::zeros({q.size(0), heads, q.size(3), v.size(3)}, q.options());
+  std::vector<at::Tensor> outputs;
+  for (int64_t t = 0; t < q.size(1); ++t) {
+    const at::Tensor key = k.select(1, t).repeat_interleave(ratio, 1).unsqueeze(3);
+    const at::Tensor value = v.select(1, t).repeat_interleave(ratio, 1).unsqueeze(2);
+    at::Tensor valid;
+    if (span.lengths.defined()) valid = (span.lengths > t).view({-1, 1, 1, 1});
+    at::Tensor next = s;
+    if (span.starts.defined())
+      next = next.masked_fill(span.starts.select(1, t).view({-1, 1, 1, 1}), 0);
+    next = next + key * value;
+    outputs.push_back(at::matmul(q.select(1, t).unsqueeze(2), next).squeeze(2));
+    s = valid.defined() ? at::where(valid, next, s) : next;
+  }
+  return {at::stack(outputs, 1), s};
+}
+
+}  // namespace echo::reference

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <echo/ops.h>
+
+// The functions of echo/ops.h in LibTorch's operators: what they mean, what runs on devices without
+// a kernel here, and what the tests hold the kernels to.
+namespace echo::reference {
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+at::Tensor l2_normalize(const at::Tensor& x, double eps);
+at::Tensor rotate(const at::Tensor& heads, const Rotation& rotation);
+
+// Without memory: x (B, W - 1 + T, C) begins with it. reach (B, T) int64 or undefined: how many
+// tokens before token t it may read.
+at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                    const at::Tensor& reach);
+
+// Token by token.
+Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const at::Tensor& memory, const Span& span);
+
+}  // namespace echo::reference
