@@ -1,3 +1,5 @@
+#include "framework/src/ops/kernel.h"
+
 #include <echo/ops.h>
 
 #include <ATen/ATen.h>
@@ -28,6 +30,7 @@ class SiluMultiply : public torch::autograd::Function<SiluMultiply> {
 }  // namespace
 
 at::Tensor silu_multiply(const at::Tensor& gate, const at::Tensor& up) {
+  if (!ops::needs_graph(gate, up)) return at::silu(gate).mul_(up);
   return SiluMultiply::apply(gate, up);
 }
 

@@ -165,7 +165,8 @@ void weight_gradients(const Inputs<T>& in, const Rows& dy, at::Tensor& parts) {
   const int64_t width = in.width();
   const int64_t rows = in.batch() * in.length();
   const int64_t count = parts.size(0);
-  const int64_t grain = std::max<int64_t>(1, token_grain(channels, width) * count / rows);
+  const int64_t grain =
+      std::max<int64_t>(1, token_grain(channels, width) * count / std::max<int64_t>(1, rows));
   parallel_for(0, count, grain, [&](int64_t first, int64_t end) {
     for (int64_t part = first; part < end; ++part) {
       W* const sum = sums + part * (width + 1) * channels;
@@ -200,10 +201,14 @@ at::Tensor convolved(const at::Tensor& x, const Taps& taps) {
 class ConvolutionFunction : public torch::autograd::Function<ConvolutionFunction> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
-                            const at::Tensor& weight, const at::Tensor& bias,
-                            const at::Tensor& memory, const at::Tensor& starts) {
-    context->save_for_backward({x, weight, bias, memory, starts});
-    return convolved(x, laid_out(x, weight, bias, memory, starts));
+                            const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                            const std::optional<at::Tensor>& memory,
+                            const std::optional<at::Tensor>& starts) {
+    const auto defined = [](const std::optional<at::Tensor>& x) {
+      return x.value_or(at::Tensor());
+    };
+    context->save_for_backward({x, weight, defined(bias), defined(memory), defined(starts)});
+    return convolved(x, laid_out(x, weight, defined(bias), defined(memory), defined(starts)));
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -305,7 +310,10 @@ Convolved causal_convolution(const at::Tensor& x, const at::Tensor& weight, cons
   if (!ops::has_kernel(x)) {
     y = composed(x, weight, bias, memory, span.starts);
   } else if (ops::needs_graph(x, weight, bias, memory)) {
-    y = ConvolutionFunction::apply(x, weight, bias, memory, span.starts);
+    const auto given = [](const at::Tensor& tensor) {
+      return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
+    };
+    y = ConvolutionFunction::apply(x, weight, given(bias), given(memory), given(span.starts));
   } else {
     y = convolved(x, laid_out(x, weight, bias, memory, span.starts));
   }

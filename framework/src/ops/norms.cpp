@@ -115,7 +115,8 @@ std::pair<at::Tensor, at::Tensor> normalized(const at::Tensor& x, const at::Tens
 class NormFunction : public torch::autograd::Function<NormFunction> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
-                            const at::Tensor& weight, double factor, double eps) {
+                            const std::optional<at::Tensor>& given, double factor, double eps) {
+    const at::Tensor weight = given.value_or(at::Tensor());
     auto [y, scales] = normalized(x, weight, {factor, eps});
     context->save_for_backward({x, weight, scales});
     context->saved_data["factor"] = factor;
@@ -148,7 +149,10 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
 };
 
 at::Tensor norm(const at::Tensor& x, const at::Tensor& weight, const Norm& norm) {
-  if (ops::needs_graph(x, weight)) return NormFunction::apply(x, weight, norm.factor, norm.eps);
+  if (ops::needs_graph(x, weight)) {
+    const auto given = weight.defined() ? std::optional<at::Tensor>(weight) : std::nullopt;
+    return NormFunction::apply(x, given, norm.factor, norm.eps);
+  }
   return normalized(x, weight, norm).first;
 }
 
