@@ -40,12 +40,12 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
 
 std::vector<at::Tensor> Linear::split(const at::Tensor& x) const {
   const at::Tensor all = product(x);
-  std::vector<at::Tensor> parts;
-  int64_t first = 0;
-  for (const int64_t rows : rows_) {
-    parts.push_back(all.narrow(-1, first, rows));
-    first += rows;
-  }
+  // One split with the padding as its last part: the backward then joins the blocks' gradients
+  // once, where views of their own would each fill a matrix of their own with zeros.
+  std::vector<int64_t> sizes = rows_;
+  sizes.push_back(all.size(-1) - outputs_);
+  std::vector<at::Tensor> parts = all.split_with_sizes(sizes, -1);
+  parts.pop_back();
   return parts;
 }
 
