@@ -7,6 +7,11 @@
 
 namespace echo {
 
+const char* split_name(Split split) {
+  if (split == Split::train) return "train";
+  return split == Split::validation ? "validation" : "test";
+}
+
 void add(Scores& scores, const Scores& more) {
   for (const auto& [name, score] : more) {
     scores[name].sum += score.sum;

@@ -9,6 +9,7 @@
 namespace echo {
 
 enum class Split { train, validation, test };
+const char* split_name(Split split);  // "train", "validation", "test"
 
 // B samples of T tokens. The model's output at t is compared with labels[t]; -100 is not scored.
 struct Batch {

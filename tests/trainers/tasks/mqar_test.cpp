@@ -343,7 +343,8 @@ TEST(MqarSegments, AreScoredApartAndBySlice) {
 TEST(MqarOptions, RefuseAnOddLength) {
   MqarOptions options = small();
   options.length = 65;
-  expect_field_error(options, "length", "length is 65, but it must be even: take 64 or 66");
+  expect_field_error(options, "length",
+                     "65 is odd, but a row has an even number of tokens; take 64 or 66");
 }
 
 TEST(MqarOptions, RefuseAVocabularyThatIsNoLargerThanTheLength) {

@@ -27,15 +27,6 @@ TEST(VisibleText, EscapesControlCharactersOfTwoBytes) {
   EXPECT_EQ(visible_text("\xc2\x9b"), "\\xc2\\x9b");  // starts a sequence in some terminals
 }
 
-TEST(WrapWords, BreaksLinesBeforeTheyAreTooLong) {
-  EXPECT_EQ(wrap_words({"one", "two", "three"}, 8, 0), "one two\nthree");
-  EXPECT_EQ(wrap_words({"one", "two", "three"}, 9, 2), "one two\n  three");
-}
-
-TEST(WrapWords, CountsCharactersAndNotBytes) {
-  EXPECT_EQ(wrap_words({"→→→", "→→→"}, 7, 0), "→→→ →→→");
-}
-
 }  // namespace
 
 }  // namespace echo

@@ -33,12 +33,10 @@ void LanguageModelOptions::visit(Fields& fields) {
 
 void LanguageModelOptions::complete(const TaskPlace&) {
   if (text.empty()) {
-    throw FieldError("text",
-                     "text is missing: name a file or a folder, as in --set task.text=PATH");
+    throw FieldError("text", "is missing; name a file or a folder, as in --set task.text=PATH");
   }
   if (context && *context >= length) {
-    throw FieldError("context", "context is " + std::to_string(*context) +
-                                    ", but it must be smaller than length (" +
+    throw FieldError("context", std::to_string(*context) + " is not smaller than length (" +
                                     std::to_string(length) + ")");
   }
 }

@@ -1,7 +1,7 @@
 #include "trainers/tasks/mqar/mqar.h"
 
+#include "framework/src/text/near.h"
 #include "trainers/tasks/shared/permuted.h"
-#include "trainers/tasks/shared/show.h"
 #include "trainers/tasks/shared/splits.h"
 
 #include <echo/plugin.h>
@@ -19,23 +19,22 @@ constexpr int64_t kLargestVocabulary = int64_t{1} << 24;
 constexpr int64_t kLargestSeed = 0xffffffff;
 
 void check_shape(int64_t vocabulary, int64_t length, int64_t pairs, const std::string& prefix) {
-  const std::string name = prefix + "length";
-  const std::string given = name + " is " + std::to_string(length);
   if (length % 2 != 0) {
-    throw FieldError(name, given + ", but it must be even: take " + std::to_string(length - 1) +
-                               " or " + std::to_string(length + 1));
+    throw FieldError(prefix + "length",
+                     std::to_string(length) +
+                         " is odd, but a row has an even number of tokens; take " +
+                         std::to_string(length - 1) + " or " + std::to_string(length + 1));
   }
   if (vocabulary <= length) {
-    throw FieldError("vocabulary", "vocabulary is " + std::to_string(vocabulary) + " and " + given +
-                                       ", but the vocabulary must be larger than the length: take "
-                                       "at least " +
+    throw FieldError("vocabulary", std::to_string(vocabulary) + " is too small for " + prefix +
+                                       "length " + std::to_string(length) + "; take at least " +
                                        std::to_string(length + 1));
   }
   if (4 * pairs > length) {
-    throw FieldError(prefix + "pairs", prefix + "pairs is " + std::to_string(pairs) + " and " +
-                                           given + ", which has room for " +
+    throw FieldError(prefix + "pairs", std::to_string(pairs) + " pairs do not fit into length " +
+                                           std::to_string(length) + ", which has room for " +
                                            std::to_string(length / 4) +
-                                           " (length / 4): take fewer pairs or a length of " +
+                                           " (length / 4); take fewer, or a length of at least " +
                                            std::to_string(4 * pairs));
   }
 }
@@ -101,13 +100,13 @@ void MqarOptions::complete(const TaskPlace& place) {
   check_segments(*this, segments.train, "train");
   check_segments(*this, segments.test, "test");
   if (samples > 0 && !segments.train.empty()) {
-    throw FieldError("samples",
-                     "samples and segments.train both say what to train on: take one of them");
+    throw FieldError(
+        "samples", "stands beside segments.train, and both say what to train on; take one of them");
   }
   const bool draws_sets = samples > 0 || !segments.train.empty() || !segments.test.empty();
   if (draws_sets && !seed && place.seed > static_cast<uint64_t>(kLargestSeed)) {
-    throw FieldError("seed", "a set is drawn from a seed between 0 and 4294967295, and the run's " +
-                                 std::to_string(place.seed) + " is none: write a seed here");
+    throw FieldError("seed", "the run's seed " + std::to_string(place.seed) +
+                                 " is too large for a set; write a seed between 0 and 4294967295");
   }
 }
 
@@ -349,7 +348,7 @@ std::string Mqar::show(const Batch& batch, int64_t row) const {
     filler = 0;
     if (t < shape.length) rest.push_back(key(input[t]) + "?→" + value(label[t]));
   }
-  return "context  " + wrap_words(context, 78, 9) + "\nqueries  " + wrap_words(rest, 78, 9);
+  return "context  " + join(context, " ") + "\nqueries  " + join(rest, " ");
 }
 
 namespace {

@@ -17,10 +17,10 @@ void MqarGapOptions::complete(const TaskPlace&) {
   synthetic.check();
   const int64_t keys = Alphabet{synthetic.vocabulary}.keys();
   if (pairs <= keys) return;
-  throw FieldError("pairs", "pairs is " + std::to_string(pairs) + ", but a vocabulary of " +
+  throw FieldError("pairs", std::to_string(pairs) + " pairs, but a vocabulary of " +
                                 std::to_string(synthetic.vocabulary) + " has " +
                                 std::to_string(keys) +
-                                " keys (a quarter): take fewer pairs or a vocabulary of " +
+                                " keys (a quarter); take fewer, or a vocabulary of at least " +
                                 std::to_string(4 * pairs));
 }
 

@@ -6,12 +6,6 @@ namespace echo {
 
 namespace {
 
-size_t columns(const std::string& word) {
-  size_t count = 0;
-  for (const char byte : word) count += (byte & 0xc0) != 0x80;
-  return count;
-}
-
 // Bytes of the UTF-8 character at the start of `bytes`; 0: there is none.
 size_t character_size(std::string_view bytes) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(bytes[i]); };
@@ -47,24 +41,6 @@ std::string picture(uint8_t control) {
 }
 
 }  // namespace
-
-std::string wrap_words(const std::vector<std::string>& words, size_t width, size_t indent) {
-  std::string text;
-  size_t used = 0;
-  for (const std::string& word : words) {
-    const size_t size = columns(word);
-    if (used > 0 && used + 1 + size > width) {
-      text += "\n" + std::string(indent, ' ');
-      used = indent;
-    } else if (used > 0) {
-      text += " ";
-      ++used;
-    }
-    text += word;
-    used += size;
-  }
-  return text;
-}
 
 std::string visible_text(std::string_view bytes) {
   std::string text;

@@ -1,6 +1,6 @@
 #include "trainers/tasks/shared/synthetic.h"
 
-#include "trainers/tasks/shared/show.h"
+#include "framework/src/text/near.h"
 
 #include <echo/error.h>
 
@@ -103,8 +103,7 @@ void SyntheticOptions::visit(Fields& fields) {
 
 void SyntheticOptions::check() const {
   if (vocabulary % 4 == 0) return;
-  throw FieldError("vocabulary", "vocabulary is " + std::to_string(vocabulary) +
-                                     ", but it must be a multiple of 4: take " +
+  throw FieldError("vocabulary", std::to_string(vocabulary) + " is no multiple of 4; take " +
                                      std::to_string(vocabulary / 4 * 4 + 4));
 }
 
@@ -170,7 +169,7 @@ std::string show_synthetic(const Alphabet& alphabet, const Batch& batch, int64_t
       words.push_back(word);
     }
   }
-  return wrap_words(words);
+  return join(words, " ");
 }
 
 }  // namespace echo
