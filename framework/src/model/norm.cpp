@@ -1,5 +1,7 @@
 #include "framework/src/model/norm.h"
 
+#include <echo/ops.h>
+
 #include <ATen/ATen.h>
 
 namespace echo {
@@ -13,11 +15,9 @@ Norm::Norm(const NormRecipe& recipe, int64_t width, const at::TensorOptions& opt
 }
 
 at::Tensor Norm::operator()(const at::Tensor& x) const {
+  if (recipe_.kind == NormKind::rms_norm) return rms_norm(x, weight_, recipe_.eps);
   const at::Tensor wide = x.to(weight_.scalar_type());
-  const at::Tensor y = recipe_.kind == NormKind::layer_norm
-                           ? at::layer_norm(wide, weight_.sizes(), weight_, bias_, recipe_.eps)
-                           : at::rms_norm(wide, weight_.sizes(), weight_, recipe_.eps);
-  return y.to(x.scalar_type());
+  return at::layer_norm(wide, weight_.sizes(), weight_, bias_, recipe_.eps).to(x.scalar_type());
 }
 
 }  // namespace echo
