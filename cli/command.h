@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,7 +31,8 @@ struct Command {
 
   CLI::App* app = nullptr;
   std::vector<Example> examples;
-  std::string notes;         // paragraphs at the end of --help
+  std::string notes;                                      // paragraphs at the end of --help
+  std::map<std::string, std::vector<std::string>> words;  // by placeholder, of choice()
   std::function<int()> run;  // returns an exit code; throws Error for a user's mistake
 
   // An argument by position, "RECIPE", or an option, "--run", with the placeholder of its value.
@@ -43,6 +45,10 @@ struct Command {
                       const std::string& help) {
     return app->add_option(name, value, help)->type_name(placeholder);
   }
+  // One of a few words; completion knows them.
+  CLI::Option* choice(const std::string& name, std::string& value,
+                      const std::vector<std::string>& words, const std::string& placeholder,
+                      const std::string& help);
   // An option that may be given again: every use takes one value.
   CLI::Option* repeated(const std::string& name, std::vector<std::string>& values,
                         const std::string& placeholder, const std::string& help);
@@ -74,11 +80,11 @@ class Program {
 
   const CLI::App& app() const { return app_; }
   const std::vector<std::unique_ptr<Command>>& commands() const { return commands_; }
-  const Command* find(const CLI::App& app) const;
 
  private:
   void parse(std::vector<std::string> arguments);
-  Command* chosen() const;
+  const Command* chosen() const;
+  const CLI::App* chosen_app() const;  // of the command, else of the program
 
   CLI::App app_;
   std::vector<std::unique_ptr<Command>> commands_;

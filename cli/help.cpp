@@ -77,8 +77,12 @@ std::string option_groups(const CLI::App& app, const Terminal& terminal) {
   return text;
 }
 
+std::string full_name(const CLI::App& app) {
+  return app.get_parent() ? program_name() + " " + app.get_name() : program_name();
+}
+
 std::string usage(const CLI::App& app) {
-  std::string text = program_name() + " " + app.get_name();
+  std::string text = full_name(app);
   for (const CLI::Option* option : visible_options(app)) {
     if (!option->get_positional()) continue;
     const std::string name = option_name(*option) + (is_repeated(*option) ? "..." : "");
@@ -117,8 +121,7 @@ std::vector<std::string> option_names(const CLI::App& app) {
 
 std::string unknown_command(const Program& program, const std::string& word) {
   const std::vector<std::string> names = command_names(program);
-  std::string text = "unknown command '" + word + "'" + did_you_mean(word, names);
-  if (text.back() != '?') text += ".";
+  std::string text = sentence("unknown command '" + word + "'" + did_you_mean(word, names));
   const std::string extension = std::filesystem::path(word).extension();
   if (extension == ".yaml" || extension == ".yml") {
     text += " To train this recipe: `" + program_name() + " train " + word + "`.";
@@ -128,6 +131,8 @@ std::string unknown_command(const Program& program, const std::string& word) {
 }
 
 }  // namespace
+
+std::string sentence(const std::string& text) { return text.back() == '?' ? text : text + "."; }
 
 std::string option_name(const CLI::Option& option) {
   if (option.get_positional() && option.get_lnames().empty()) return option.get_name(true);
@@ -172,8 +177,7 @@ std::string program_help(const Program& program, const Terminal& terminal) {
 
 std::string command_help(const Command& command, const Terminal& terminal) {
   const CLI::App& app = *command.app;
-  std::string text = wrap(program_name() + " " + app.get_name() + ": " + app.get_description(),
-                          page_width(terminal)) +
+  std::string text = wrap(full_name(app) + ": " + app.get_description(), page_width(terminal)) +
                      "\n" + heading(terminal, "Usage:") + "  " +
                      wrap(usage(app), page_width(terminal) - 2, 6) + "\n";
   text += option_groups(app, terminal);
@@ -182,47 +186,46 @@ std::string command_help(const Command& command, const Terminal& terminal) {
   return text;
 }
 
-std::string unknown_argument(const Program& program, const Command* command,
+std::string unknown_argument(const Program& program, const CLI::App& app,
                              const std::string& argument) {
   const bool is_option = argument.size() > 1 && argument.front() == '-';
-  if (!command && !is_option) return unknown_command(program, argument);
-  const CLI::App& app = command ? *command->app : program.app();
-  const std::string name = program_name() + (command ? " " + app.get_name() : "");
+  const bool is_program = app.get_parent() == nullptr;
+  if (is_program && !is_option) return unknown_command(program, argument);
+  const std::string name = full_name(app);
   if (!is_option) {
     return "`" + name + "` does not take the argument '" + argument + "'; usage: " + usage(app);
   }
   const std::string option = argument.substr(0, argument.find('='));
   const std::vector<std::string> names = option_names(app);
-  std::string text = "`" + name + "` has no option '" + option + "'" + did_you_mean(option, names);
-  if (text.back() != '?') text += ".";
-  return text + " Its options are " + join(names) + "; `" + name + " --help` describes them";
+  return sentence("`" + name + "` has no option '" + option + "'" + did_you_mean(option, names)) +
+         " Its options are " + join(names) + "; `" + name + " --help` describes them";
 }
 
-std::string wrong_argument(const Command* command, const CLI::ParseError& mistake) {
+std::string wrong_argument(const CLI::App& app, const CLI::ParseError& mistake) {
   const std::string what = mistake.what();
-  if (!command) return what + "; see `" + program_name() + " --help`";
-  const std::string name = program_name() + " " + command->app->get_name();
-  for (const CLI::Option* option : visible_options(*command->app)) {
+  const std::string command = "`" + full_name(app) + "`";
+  for (const CLI::Option* option : visible_options(app)) {
     const std::string called = option_name(*option);
-    const std::string takes = called +
-                              (is_flag(*option) ? "" : " takes " + option->get_type_name()) + " (" +
-                              option->get_description() + ")";
-    if (what == called + " is required") {
-      return "`" + name + "` needs " + called + " (" + option->get_description() +
-             "); usage: " + usage(*command->app);
-    }
+    const std::string meaning = " (" + option->get_description() + ")";
     const std::string conversion = "Could not convert: " + called + " = ";
+    if (what == called + " is required") {
+      return command + " needs " + called + meaning + "; usage: " + usage(app);
+    }
+    if (is_flag(*option) && what.rfind(conversion, 0) == 0) {
+      return command + ": " + called + meaning + " takes no value";
+    }
     if (what.rfind(conversion, 0) == 0) {
-      return "`" + name + "`: " + takes + ", not '" + what.substr(conversion.size()) + "'";
+      return command + ": " + called + " takes " + option->get_type_name() + meaning + ", not '" +
+             what.substr(conversion.size()) + "'";
     }
-    if (what.rfind(called + ": ", 0) == 0) {
-      if (dynamic_cast<const CLI::ArgumentMismatch*>(&mistake)) {
-        return "`" + name + "`: " + takes + "; its value is missing";
-      }
-      return "`" + name + "`: " + takes + ": " + what.substr(called.size() + 2);
+    if (what.rfind(called + ": ", 0) != 0) continue;
+    if (dynamic_cast<const CLI::ArgumentMismatch*>(&mistake)) {
+      return command + ": " + called + " takes " + option->get_type_name() + meaning +
+             "; its value is missing";
     }
+    return command + ": " + called + meaning + ": " + what.substr(called.size() + 2);
   }
-  return "`" + name + "`: " + what + "; `" + name + " --help` describes its options";
+  return command + ": " + what + "; `" + full_name(app) + " --help` describes its options";
 }
 
 }  // namespace echo::cli

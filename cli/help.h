@@ -15,11 +15,15 @@ inline const char* const kEveryCommand = "Options of every command";
 std::string program_help(const Program& program, const Terminal& terminal);
 std::string command_help(const Command& command, const Terminal& terminal);
 
-// What CLI11 could not use, as one paragraph: the nearest name and all that there is.
-std::string unknown_argument(const Program& program, const Command* command,
+// What CLI11 could not use, as one paragraph: the nearest name and all that there is. `app` is the
+// program or the command that was asked.
+std::string unknown_argument(const Program& program, const CLI::App& app,
                              const std::string& argument);
 // What is wrong with known arguments.
-std::string wrong_argument(const Command* command, const CLI::ParseError& mistake);
+std::string wrong_argument(const CLI::App& app, const CLI::ParseError& mistake);
+
+// The text with a full stop where it does not end in a question.
+std::string sentence(const std::string& text);
 
 // "--run", "RECIPE": how messages and help call an option.
 std::string option_name(const CLI::Option& option);

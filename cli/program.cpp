@@ -1,5 +1,6 @@
 #include "cli/command.h"
 #include "cli/help.h"
+#include "framework/src/text/near.h"
 
 #include <echo/error.h>
 
@@ -31,6 +32,20 @@ std::string program_name() {
 CLI::Option* Command::repeated(const std::string& name, std::vector<std::string>& values,
                                const std::string& placeholder, const std::string& help) {
   return one_value_each(app->add_option(name, values, help), placeholder);
+}
+
+CLI::Option* Command::choice(const std::string& name, std::string& value,
+                             const std::vector<std::string>& allowed,
+                             const std::string& placeholder, const std::string& help) {
+  words[placeholder] = allowed;
+  const auto check = [allowed](const std::string& word) -> std::string {
+    if (std::find(allowed.begin(), allowed.end(), word) != allowed.end()) return "";
+    return sentence("it cannot be '" + word + "'" + did_you_mean(word, allowed)) +
+           " Allowed: " + join(allowed);
+  };
+  return app->add_option(name, value, help)
+      ->type_name(placeholder)
+      ->check(CLI::Validator(check, ""));
 }
 
 CLI::Option* Command::flag(const std::string& name, bool& value, const std::string& help) {
@@ -81,19 +96,16 @@ Command& Program::command(const std::string& group, const std::string& name,
   return *commands_.back();
 }
 
-const Command* Program::find(const CLI::App& app) const {
+const Command* Program::chosen() const {
   for (const auto& command : commands_) {
-    if (command->app == &app) return command.get();
+    if (command->app->parsed()) return command.get();
   }
   return nullptr;
 }
 
-Command* Program::chosen() const {
-  const std::vector<CLI::App*> parsed = app_.get_subcommands();
-  for (const auto& command : commands_) {
-    if (!parsed.empty() && command->app == parsed.front()) return command.get();
-  }
-  return nullptr;
+const CLI::App* Program::chosen_app() const {
+  const Command* command = chosen();
+  return command ? command->app : &app_;
 }
 
 // A name that does not exist is reported before anything that is wrong with, or missing beside, the
@@ -101,11 +113,10 @@ Command* Program::chosen() const {
 void Program::parse(std::vector<std::string> arguments) {
   std::reverse(arguments.begin(), arguments.end());
   const auto check_names = [this] {
-    const Command* command = chosen();
-    std::vector<std::string> unknown = app_.remaining();
-    if (!unknown.empty()) throw ConfigError(unknown_argument(*this, nullptr, unknown.front()));
-    if (command) unknown = command->app->remaining();
-    if (!unknown.empty()) throw ConfigError(unknown_argument(*this, command, unknown.front()));
+    for (const CLI::App* app : {const_cast<const CLI::App*>(&app_), chosen_app()}) {
+      const std::vector<std::string> unknown = app->remaining();
+      if (!unknown.empty()) throw ConfigError(unknown_argument(*this, *app, unknown.front()));
+    }
   };
   try {
     app_.parse(arguments);
@@ -113,7 +124,7 @@ void Program::parse(std::vector<std::string> arguments) {
     throw;
   } catch (const CLI::ParseError& mistake) {
     check_names();
-    throw ConfigError(wrong_argument(chosen(), mistake));
+    throw ConfigError(wrong_argument(*chosen_app(), mistake));
   }
   check_names();
 }
