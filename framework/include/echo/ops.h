@@ -19,14 +19,17 @@ at::Tensor l2_normalize(const at::Tensor& x, double eps = 1e-6);
 // silu(gate) * up, elementwise; keeps gate and up for the derivative, nothing else.
 at::Tensor silu_multiply(const at::Tensor& gate, const at::Tensor& up);
 
-// Cosine and sine of the angles position * theta^(-2i / width), i < width / 2. The angles are
-// float64, so that positions beyond 1e6 keep their digits.
+// Frequencies of rotary positions, theta^(-2i / width) for i < width / 2: (width / 2) float64.
+at::Tensor rotary_frequencies(double theta, int64_t width, at::Device device);
+
+// Cosine and sine of the angles position * frequency. The angles are float64, so that positions
+// beyond 1e6 keep their digits.
 struct Rotation {
   at::Tensor cosine, sine;  // (B or 1, T, width / 2), float32 or float64
 };
 
 // positions (B or 1, T) int64. dtype: of the heads that will be turned; bfloat16 counts as float32.
-Rotation rotation(const at::Tensor& positions, double theta, int64_t width, at::ScalarType dtype);
+Rotation rotation(const at::Tensor& positions, const at::Tensor& frequencies, at::ScalarType dtype);
 
 // Turns the first `width` dimensions of every head by half-split pairs (i, i + width / 2):
 // x'_i = x_i cos - x_{i + width/2} sin, x'_{i + width/2} = x_{i + width/2} cos + x_i sin; the other

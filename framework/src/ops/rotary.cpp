@@ -4,6 +4,8 @@
 #include <echo/ops.h>
 #include <echo/parallel.h>
 
+#include <cmath>
+
 #include <torch/csrc/autograd/custom_function.h>
 
 namespace echo {
@@ -68,14 +70,20 @@ class TurnFunction : public torch::autograd::Function<TurnFunction> {
 
 }  // namespace
 
-Rotation rotation(const at::Tensor& positions, double theta, int64_t width, at::ScalarType dtype) {
+at::Tensor rotary_frequencies(double theta, int64_t width, at::Device device) {
   ECHO_CHECK(width % 2 == 0, "rotary positions turn pairs, not " << width << " dimensions");
-  const at::TensorOptions angle = positions.options().dtype(at::kDouble);
-  const at::Tensor exponent = at::arange(0, width, 2, angle).div_(-static_cast<double>(width));
-  const at::Tensor frequency = at::pow(theta, exponent);
-  const at::Tensor angles = positions.to(at::kDouble).unsqueeze(-1) * frequency;
+  at::Tensor frequencies = at::empty({width / 2}, at::TensorOptions().dtype(at::kDouble));
+  double* const values = frequencies.mutable_data_ptr<double>();
+  for (int64_t i = 0; i < width / 2; ++i)
+    values[i] = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(width));
+  return frequencies.to(device);
+}
+
+Rotation rotation(const at::Tensor& positions, const at::Tensor& frequencies,
+                  at::ScalarType dtype) {
+  const at::Tensor angles = positions.unsqueeze(-1) * frequencies;
   const at::ScalarType kept = ops::wide(dtype);
-  return {angles.cos().to(kept), angles.sin().to(kept)};
+  return {angles.cos().to(kept).contiguous(), angles.sin().to(kept).contiguous()};
 }
 
 at::Tensor rotate(const at::Tensor& heads, const Rotation& rotation) {

@@ -1,0 +1,249 @@
+#include "mixers/attention/attention.h"
+
+#include "mixers/attention/blocks.h"
+#include "mixers/attention/cache.h"
+
+#include <echo/error.h>
+#include <echo/plugin.h>
+
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+namespace echo {
+
+namespace {
+
+constexpr int64_t kFirstCapacity = 64;  // tokens, where nobody says how many will come
+
+// Dimensions of a head that rotary positions turn.
+int64_t rotary_width(const AttentionOptions& options) {
+  return static_cast<int64_t>(
+      std::lround(options.rope_fraction * static_cast<double>(options.head_width.value())));
+}
+
+std::string text(int64_t number) { return std::to_string(number); }
+
+// A start at the first token of a stretch with an empty memory cuts nothing.
+bool cuts(const Span& span, bool empty) {
+  if (!span.starts.defined()) return false;
+  for (const auto& row : span.offsets->starts) {
+    for (const int64_t t : row) {
+      if (t > 0 || !empty) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+void AttentionOptions::visit(Fields& fields) {
+  fields("heads", heads, "query heads", at_least(1));
+  fields("kv_heads", kv_heads, "heads of keys and values, a divisor of heads; null: heads",
+         at_least(1));
+  fields("head_width", head_width, "dimensions of a head; null: width / heads", at_least(1));
+  fields("rope_theta", rope_theta, "base of the rotary positions' wavelengths; null: no positions",
+         above(0));
+  fields("rope_fraction", rope_fraction, "part of a head that rotary positions turn",
+         Range{.low = 0, .high = 1, .low_open = true});
+  fields("window", window, "tokens that a token reads, itself included; null: all", at_least(1));
+  fields("bias", bias, "biases of queries, keys and values");
+  fields("output_bias", output_bias, "bias of the output");
+  fields("output_gate", output_gate, "multiply each head's output by a sigmoid gate");
+  fields("qk_norm", qk_norm, "rms norms of queries and keys, before the positions");
+  fields("norm_eps", norm_eps, "added to the mean square in these norms", above(0));
+}
+
+void AttentionOptions::complete(const Place& place) {
+  if (!kv_heads) kv_heads = heads;
+  if (heads % *kv_heads != 0) {
+    throw FieldError("kv_heads", "kv_heads is " + text(*kv_heads) + ", which does not divide the " +
+                                     text(heads) + " heads");
+  }
+  if (!head_width) {
+    if (place.width % heads != 0) {
+      throw FieldError("heads", "heads is " + text(heads) + ", which does not divide the width " +
+                                    text(place.width) + "; give head_width, or other heads");
+    }
+    head_width = place.width / heads;
+  }
+  if (!rope_theta) return;
+  const int64_t turned = rotary_width(*this);
+  if (turned < 2 || turned % 2 != 0) {
+    throw FieldError("rope_fraction",
+                     "rotary positions turn pairs, and this fraction of a head's " +
+                         text(*head_width) + " dimensions is " + text(turned) +
+                         "; make it an even number, or rope_theta null");
+  }
+}
+
+Attention::Attention(const AttentionOptions& options, const Place& place)
+    : Mixer(place),
+      options_(options),
+      width_(place.width),
+      groups_(options.kv_heads.value()),
+      head_width_(options.head_width.value()) {
+  traits_.memory = options_.window ? Memory::constant : Memory::growing;
+  const int64_t heads = options_.heads;
+  const auto bias = [](bool wanted) {
+    return wanted ? std::optional<init::Initializer>(init::zeros()) : std::nullopt;
+  };
+  const auto block = [&](const char* name, int64_t rows) {
+    return LinearBlock{name, rows, init::normal(0.02), bias(options_.bias)};
+  };
+  const int64_t query_rows = heads * head_width_ * (options_.output_gate ? 2 : 1);
+  qkv_ = &child(
+      "", std::make_unique<Linear>(width_,
+                                   std::vector<LinearBlock>{block("q_proj", query_rows),
+                                                            block("k_proj", groups_ * head_width_),
+                                                            block("v_proj", groups_ * head_width_)},
+                                   place.options));
+  const LinearBlock output{"o_proj", width_, init::normal(0.02), bias(options_.output_bias)};
+  output_ = &child("", std::make_unique<Linear>(heads * head_width_,
+                                                std::vector<LinearBlock>{output}, place.options));
+  if (options_.qk_norm) {
+    q_norm_ = parameter("q_norm.weight", {head_width_}, init::ones(), {.decay = false});
+    k_norm_ = parameter("k_norm.weight", {head_width_}, init::ones(), {.decay = false});
+  }
+  if (options_.rope_theta) {
+    frequencies_ =
+        rotary_frequencies(*options_.rope_theta, rotary_width(options_), place.options.device());
+  }
+}
+
+State Attention::initial_state(const StateOptions& options) const {
+  int64_t capacity = options.capacity;
+  if (capacity <= 0) capacity = options_.window.value_or(kFirstCapacity);
+  if (options_.window) capacity = std::min(capacity, *options_.window);
+  const at::TensorOptions kept = at::TensorOptions().dtype(options.dtype).device(options.device);
+  State state(options.batch, options.device);
+  for (const char* name : {"k", "v"}) {
+    state.add(name, at::zeros({options.batch, groups_, capacity, head_width_}, kept),
+              StateRole::memory, 2);
+  }
+  return state;
+}
+
+int64_t Attention::flops(int64_t batch, int64_t length) const {
+  const int64_t window = std::min(length, options_.window.value_or(length));
+  const int64_t pairs = window * (window + 1) / 2 + (length - window) * window;
+  return qkv_->flops(batch * length) + output_->flops(batch * length) +
+         4 * batch * options_.heads * head_width_ * pairs;
+}
+
+Attention::Heads Attention::project(const at::Tensor& x, const at::Tensor& positions) const {
+  const auto in_heads = [&](const at::Tensor& part, int64_t heads) {
+    return part.unflatten(2, {heads, -1});
+  };
+  const std::vector<at::Tensor> parts = qkv_->split(x);
+  Heads heads;
+  heads.q = in_heads(parts[0], options_.heads);
+  heads.k = in_heads(parts[1], groups_);
+  heads.v = in_heads(parts[2], groups_);
+  if (options_.output_gate) {
+    heads.gate = heads.q.narrow(3, head_width_, head_width_).flatten(2);
+    heads.q = heads.q.narrow(3, 0, head_width_);
+  }
+  if (options_.qk_norm) {
+    heads.q = rms_norm(heads.q, q_norm_, options_.norm_eps);
+    heads.k = rms_norm(heads.k, k_norm_, options_.norm_eps);
+  }
+  if (frequencies_.defined()) {
+    const Rotation turn = rotation(positions, frequencies_, x.scalar_type());
+    heads.q = rotate(heads.q, turn);
+    heads.k = rotate(heads.k, turn);
+  }
+  return heads;
+}
+
+at::Tensor Attention::forward(const at::Tensor& x, const Span& span) {
+  const at::TensorOptions whole = x.options().dtype(at::kLong);
+  at::Tensor positions = at::arange(x.size(1), whole).unsqueeze(0);
+  if (span.state || span.starts.defined()) {
+    const at::Tensor before = span.state ? span.state->position() : at::zeros({x.size(0)}, whole);
+    positions = token_positions(before, span.starts, x.size(1));
+  }
+  const Heads heads = project(x, positions);
+  if (span.state) attention::reserve(*span.state, x.size(1), options_.window);
+  at::Tensor y = x.size(1) == 1 && span.state ? decode(heads, positions, span)
+                                              : attend(heads, positions, span);
+  if (heads.gate.defined()) y = y * heads.gate.sigmoid();
+  return (*output_)(y);
+}
+
+// A stretch: what the memory holds, then the stretch's own keys -> (B, T, H hd).
+at::Tensor Attention::attend(const Heads& heads, const at::Tensor& positions,
+                             const Span& span) const {
+  const at::Tensor q = heads.q.transpose(1, 2);  // (B, H, T, hd)
+  at::Tensor k = heads.k.transpose(1, 2);
+  at::Tensor v = heads.v.transpose(1, 2);
+  const int64_t length = q.size(2);
+  const bool empty = !span.state || span.state->longest() == 0;
+  attention::Reading reading{.query_position = positions,
+                             .key_position = positions,
+                             .query_document = {},
+                             .key_document = {},
+                             .window = options_.window,
+                             .offsets = nullptr};
+  if (options_.window && *options_.window >= length && empty) reading.window.reset();
+  if (cuts(span, empty)) {
+    reading.offsets = span.offsets;
+    reading.query_document = reading.key_document = span.starts.cumsum(1);
+  }
+  const at::Tensor own_k = k;
+  const at::Tensor own_v = v;
+  if (!empty) {
+    const State& state = *span.state;
+    const int64_t capacity = state.get("k").size(2);
+    const int64_t slots = reading.memory = std::min(capacity, state.longest());
+    const auto joined = [&](const char* name, const at::Tensor& own) {
+      return at::cat({state.get(name).narrow(2, 0, slots).to(own.scalar_type()), own}, 2);
+    };
+    k = joined("k", own_k);
+    v = joined("v", own_v);
+    reading.key_position =
+        at::cat({attention::slot_positions(state.position(), slots, capacity), positions}, 1);
+    if (reading.query_document.defined()) {
+      const at::Tensor first = at::zeros({q.size(0), slots}, positions.options());
+      reading.key_document = at::cat({first, reading.query_document}, 1);
+    }
+  }
+  const bool plain = empty && !reading.window && !reading.offsets;
+  const at::Tensor y =
+      plain ? attention::fused_attention(q, k, v, {}) : attention::attend_blocks(q, k, v, reading);
+  if (span.state) attention::write(*span.state, own_k, own_v, positions, span);
+  return y.transpose(1, 2).flatten(2);
+}
+
+// One token: it is written first and read with the rest. A ring is never larger than the window, so
+// every slot up to the token's own is in reach -> (B, 1, H hd).
+at::Tensor Attention::decode(const Heads& heads, const at::Tensor& positions,
+                             const Span& span) const {
+  State& state = *span.state;
+  const int64_t batch = heads.q.size(0);
+  attention::write(state, heads.k.transpose(1, 2), heads.v.transpose(1, 2), positions, span);
+  const int64_t slots = std::min(state.get("k").size(2), state.longest() + 1);
+  const auto kept = [&](const char* name) {
+    return state.get(name).narrow(2, 0, slots).to(heads.q.scalar_type());
+  };
+  const at::Tensor mask = at::arange(slots, positions.options()) <= positions;  // (B, slots)
+  // The heads that share keys are the queries of one head: nothing is repeated.
+  const at::Tensor q = heads.q.view({batch, groups_, options_.heads / groups_, head_width_});
+  const at::Tensor y =
+      attention::fused_attention(q, kept("k"), kept("v"), mask.view({batch, 1, 1, slots}));
+  return y.reshape({batch, 1, options_.heads * head_width_});
+}
+
+namespace {
+
+void load(Registry& registry) {
+  registry.add_mixer<Attention, AttentionOptions>(
+      "attention", "softmax attention: grouped heads, rotary positions, sliding window");
+}
+
+}  // namespace
+
+}  // namespace echo
+
+ECHO_PLUGIN("attention", "0.1.0", "softmax attention", "attention", echo::load)
