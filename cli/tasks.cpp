@@ -182,15 +182,22 @@ int describe(const Registry& registry, const TasksArguments& arguments) {
   return kDone;
 }
 
+void check_positive(const std::string& option, const std::optional<int64_t>& value) {
+  if (value && *value < 1)
+    throw ConfigError(option + ": expected at least 1, found " + std::to_string(*value));
+}
+
 int run(Program& program, const TasksArguments& arguments) {
   const Registry& registry = program.plugins().registry();
   const bool needs_kind = arguments.samples || !arguments.dump.empty() || !arguments.set.empty();
   if (arguments.kind.empty() && needs_kind)
     throw ConfigError("a KIND is missing, as in `" + program_name() + " tasks mqar --sample 3`");
+  check_positive("--sample", arguments.samples);
+  check_positive("--count", arguments.count);
   if (arguments.samples && !arguments.dump.empty())
-    throw ConfigError("--sample prints and --dump writes: give one of them");
+    throw ConfigError("--sample prints and --dump writes; give one of them");
   if (arguments.count && arguments.dump.empty())
-    throw ConfigError("--count is of --dump; --sample N takes the number itself");
+    throw ConfigError("--count belongs to --dump; --sample N takes the number itself");
   if (arguments.kind.empty()) return list_kinds(registry, arguments.as_json);
   if (!arguments.dump.empty()) return dump(registry, arguments);
   if (arguments.samples) return print_samples(registry, arguments);
@@ -206,13 +213,11 @@ void add_tasks(Program& program) {
                       "what a model can be trained and scored on, its fields and samples");
   command.argument("KIND", arguments->kind, "the task to show; without it all are listed")
       ->type_name("TASK");
-  command.option("--sample", arguments->samples, "N", "print N samples")
-      ->check(CLI::PositiveNumber);
+  command.option("--sample", arguments->samples, "N", "print N samples");
   command.option("--dump", arguments->dump, "FILE",
                  "write the samples as safetensors: inputs and labels, int64");
-  command
-      .option("--count", arguments->count, "N", "samples to dump (all of them; 1000 of fresh data)")
-      ->check(CLI::PositiveNumber);
+  command.option("--count", arguments->count, "N",
+                 "samples to dump (all of them; 1000 of fresh data)");
   command.option("--split", arguments->split, "SPLIT", "train (the default), validation or test");
   command.repeated("--set", arguments->set, "FIELD=VALUE", "change one field, as in pairs=8");
   command.add_json(arguments->as_json);

@@ -283,7 +283,7 @@ Batch Mqar::batch(Split split, int64_t first, int64_t count) const {
       throw Error("rows " + std::to_string(first) + " and " + std::to_string(first + i) +
                   " of the " + split_name(split) + " split have " + std::to_string(length) +
                   " and " + std::to_string(shape.length) +
-                  " tokens and cannot be in one batch: take fewer rows, or segments of one length");
+                  " tokens and cannot be in one batch; take fewer rows, or segments of one length");
     }
     if (found.row >= 0) {
       found.part->write(found.row, batch.inputs.mutable_data_ptr<int64_t>() + i * length,
