@@ -9,8 +9,20 @@ std::string Location::text() const {
   return text;
 }
 
+namespace {
+
+// "FILE:3:7: train.steps: message". An override's place, "--set train.steps", names the field
+// already, so the message does not say it again.
+std::string placed(const std::string& place, const std::string& message) {
+  const size_t colon = message.find(": ");
+  const bool named = colon != std::string::npos && place.ends_with(" " + message.substr(0, colon));
+  return place + (named ? message.substr(colon) : ": " + message);
+}
+
+}  // namespace
+
 ConfigError::ConfigError(const Location& where, const std::string& message)
-    : Error(where.text() + ": " + message) {}
+    : Error(placed(where.text(), message)) {}
 
 namespace detail {
 

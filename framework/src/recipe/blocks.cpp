@@ -143,13 +143,11 @@ class BlocksReader {
       return;
     }
     std::string message = path + ": model.mixers has no " + node.found();
-    const std::string near = did_you_mean(node.text, names_);
-    if (near.empty() && registry_.mixers.find(node.text)) {
-      message +=
-          ", which is a kind of mixer; add " + node.text + ": {kind: " + node.text + "} there";
+    if (registry_.mixers.find(node.text)) {
+      message += ", which is a kind; to use it by this name, add " + node.text +
+                 ": {kind: " + node.text + "} there";
     }
-    message += near + (near.empty() ? "; " : " ");
-    message += names_.empty() ? "it is empty" : "it has: " + join(names_);
+    if (!names_.empty()) message += known_words(node.text, "it has", names_);
     throw ConfigError(node.where, message);
   }
 
@@ -157,9 +155,14 @@ class BlocksReader {
     const auto size = static_cast<int64_t>(blocks.size());
     const int64_t branches = count_branches(blocks);
     if (size <= kMostBlocks && branches <= kMostBranches) return;
-    throw ConfigError(node.where, path + ": up to here there are " + std::to_string(size) +
-                                      " blocks with " + std::to_string(branches) + " branches; " +
-                                      allowed());
+    throw ConfigError(node.where,
+                      path + ": up to here the model has " + counted(blocks) + "; " + allowed());
+  }
+
+  // "3 blocks (6 branches)".
+  static std::string counted(const Blocks& blocks) {
+    return std::to_string(blocks.size()) + (blocks.size() == 1 ? " block (" : " blocks (") +
+           std::to_string(count_branches(blocks)) + " branches)";
   }
 
   static std::string allowed() {

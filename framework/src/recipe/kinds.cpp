@@ -6,19 +6,17 @@ namespace echo {
 
 namespace {
 
-std::string known_kinds(const std::string& sort, const std::vector<std::string>& known) {
-  if (known.empty()) return "no " + sort + " is known here";
-  return "known " + sort + "s: " + join(known);
-}
-
-std::string missing_kind(const Node& node, const std::string& path, const std::string& sort,
-                         const std::vector<std::string>& known) {
+[[noreturn]] void refuse_missing_kind(const Node& node, const std::string& path,
+                                      const std::string& sort,
+                                      const std::vector<std::string>& known) {
   std::vector<std::string> keys;
   for (const Node::Entry& entry : node.entries) keys.push_back(entry.key);
-  const std::string near = near_name("kind", keys);
-  std::string message = path + ": the kind is missing";
-  if (!near.empty()) message += "; did you mean 'kind' by '" + near + "'?";
-  return message + (near.empty() ? "; " : " ") + known_kinds(sort, known);
+  const std::string list = "nown " + sort + "s: " + (known.empty() ? "none" : join(known));
+  if (const Node::Entry* near = node.entry(near_name("kind", keys))) {
+    throw ConfigError(near->where,
+                      join_path(path, near->key) + ": unknown key; did you mean 'kind'? K" + list);
+  }
+  throw ConfigError(node.where, path + ": the kind is missing; write {kind: NAME, ...}; k" + list);
 }
 
 }  // namespace
@@ -26,20 +24,20 @@ std::string missing_kind(const Node& node, const std::string& path, const std::s
 std::string read_kind_name(const Node& node, const std::string& path, const std::string& sort,
                            const std::vector<std::string>& known, const std::string& fallback) {
   if (!node.is_map()) {
-    const std::string example = node.is_scalar() ? node.text : known.empty() ? "..." : known[0];
+    const std::string near = near_name(node.text, known);
+    const std::string example = !near.empty() ? near : known.empty() ? "NAME" : known[0];
     throw ConfigError(node.where, path + ": expected a map with a kind, as in {kind: " + example +
                                       "}, found " + node.found());
   }
   const Node* kind = node.find("kind");
   if (!kind || (kind->is_null() && !kind->blank)) {
     if (std::find(known.begin(), known.end(), fallback) != known.end()) return fallback;
-    throw ConfigError(node.where, missing_kind(node, path, sort, known));
+    refuse_missing_kind(node, path, sort, known);
   }
   const std::string name = read_word(*kind, path + ".kind", "the name of a " + sort);
   if (std::find(known.begin(), known.end(), name) != known.end()) return name;
-  std::string message = path + ".kind: unknown " + sort + " " + kind->found();
-  const std::string near = did_you_mean(name, known);
-  message += (near.empty() ? "; " : near + " ") + known_kinds(sort, known);
+  std::string message = path + ".kind: unknown " + sort + " " + kind->found() +
+                        known_words(name, "known " + sort + "s", known);
   const size_t slash = name.find('/');
   if (slash != std::string::npos) {
     message += "; kinds of the plugin '" + name.substr(0, slash) +

@@ -27,11 +27,14 @@ class Source {
   }
 
   Location place(size_t line, size_t byte) const {
-    const std::string before = line_text(line).substr(0, byte);
-    const auto characters = std::count_if(before.begin(), before.end(), [](char letter) {
-      return (static_cast<unsigned char>(letter) & 0xC0) != 0x80;
-    });
-    return {name_, static_cast<int>(line) + 1, static_cast<int>(characters) + 1};
+    // Counted on from the last place: a line may be long, and places mostly come in order.
+    const std::string_view text = line_text(line);
+    if (line != line_ || byte < byte_) byte_ = characters_ = 0;
+    line_ = line;
+    for (; byte_ < std::min(byte, text.size()); ++byte_) {
+      if ((static_cast<unsigned char>(text[byte_]) & 0xC0) != 0x80) ++characters_;
+    }
+    return {name_, static_cast<int>(line) + 1, static_cast<int>(characters_) + 1};
   }
 
   Location place(const YAML::Mark& mark) const {
@@ -39,10 +42,10 @@ class Source {
     return place(static_cast<size_t>(mark.line), static_cast<size_t>(mark.column));
   }
 
-  std::string line_text(size_t line) const {
-    if (line >= lines_.size()) return "";
+  std::string_view line_text(size_t line) const {
+    if (line >= lines_.size()) return {};
     const size_t end = line + 1 < lines_.size() ? lines_[line + 1] - 1 : text_.size();
-    return text_.substr(lines_[line], end - lines_[line]);
+    return std::string_view(text_).substr(lines_[line], end - lines_[line]);
   }
 
   // From the mark to the end of the text.
@@ -57,6 +60,9 @@ class Source {
   const std::string& text_;
   std::string name_;
   std::vector<size_t> lines_;  // where each begins
+  mutable size_t line_ = 0;    // of the last place, with its bytes and characters
+  mutable size_t byte_ = 0;
+  mutable size_t characters_ = 0;
 };
 
 // yaml-cpp takes the end of the text for a closing quote.
@@ -87,12 +93,15 @@ class TreeBuilder final : public YAML::EventHandler {
 
   Node take() { return std::move(root_); }
 
-  // The innermost '[' or '{' that is still open.
-  std::optional<Location> open_bracket() const {
+  // "the bracket that opens in line 3, column 5 is not closed", if there is one.
+  std::string open_bracket() const {
     for (auto frame = stack_.rbegin(); frame != stack_.rend(); ++frame) {
-      if (frame->flow) return frame->node.where;
+      if (!frame->flow) continue;
+      return "the bracket that opens in line " + std::to_string(frame->node.where.line) +
+             ", column " + std::to_string(frame->node.where.column) +
+             " is not closed, or a ',' is missing";
     }
-    return std::nullopt;
+    return "";
   }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
@@ -163,15 +172,16 @@ class TreeBuilder final : public YAML::EventHandler {
     node.type = type;
     node.where = source_.place(mark);
     node.folder = folder_;
-    if (!tag.empty() && tag != "?" && tag != "!")
-      throw ConfigError(node.where, "tags such as '" + tag + "' are not supported; remove it");
+    if (!tag.empty() && tag != "?" && tag != "!") {
+      const std::string standard = "tag:yaml.org,2002:";
+      const std::string shown =
+          tag.starts_with(standard) ? "!!" + tag.substr(standard.size()) : tag;
+      throw ConfigError(node.where, "tags such as '" + shown + "' are not supported; remove it");
+    }
     return node;
   }
 
   void open(Node node, YAML::anchor_t anchor, YAML::EmitterStyle::value style) {
-    // A key that is a list or a map begins with a frame of its own, so this is the place to refuse.
-    if (!stack_.empty() && stack_.back().node.type == Node::Type::map && !stack_.back().has_key)
-      throw ConfigError(node.where, "a key must be a word, not a list or a map");
     if (stack_.size() >= kDeepest) {
       throw ConfigError(node.where, "nested more than " + std::to_string(kDeepest) + " deep");
     }
@@ -221,7 +231,9 @@ class TreeBuilder final : public YAML::EventHandler {
 
   static void key(Frame& map, const Node& node) {
     if (node.type != Node::Type::scalar)
-      throw ConfigError(node.where, "a key must be a word; put quotes around it if it is one");
+      throw ConfigError(node.where, node.is_null()
+                                        ? "a key is missing before this ':', or needs quotes"
+                                        : "a key must be a word, not a list or a map");
     if (node.text == "<<" && !node.quoted) {
       throw ConfigError(node.where,
                         "'<<' (a merge key) is not supported; a recipe takes over another one with "
@@ -247,59 +259,64 @@ class TreeBuilder final : public YAML::EventHandler {
   int documents_ = 0;
 };
 
-// yaml-cpp says what it looked for; a person wants to know what to change.
-std::string explanation(const YAML::ParserException& failure,
-                        const std::optional<Location>& bracket) {
-  const std::string& message = failure.msg;
-  if (bracket && message.find("flow not found") != std::string::npos) {
-    return "the bracket that opens in line " + std::to_string(bracket->line) + ", column " +
-           std::to_string(bracket->column) + " is not closed, or a ',' is missing";
-  }
+bool is_space(char letter) { return letter == ' ' || letter == '\t' || letter == '\r'; }
+
+// yaml-cpp says what it looked for; a person wants to know what to change. before: the line up to
+// the place.
+std::string explanation(const std::string& message, std::string_view before,
+                        const std::string& bracket) {
+  if (!bracket.empty() && message.find("flow not found") != std::string::npos) return bracket;
   if (message == YAML::ErrorMsg::MAP_VALUE) {
     return "a ':' where no key can stand; write one key per line, indent the keys of a map alike, "
            "and put quotes around text that holds ': '";
   }
-  if (message == YAML::ErrorMsg::END_OF_MAP || message == YAML::ErrorMsg::END_OF_SEQ)
-    return "this line is indented unlike the lines above it";
+  if (message == YAML::ErrorMsg::END_OF_MAP || message == YAML::ErrorMsg::END_OF_SEQ) {
+    return std::all_of(before.begin(), before.end(), is_space)
+               ? "this line is indented unlike the lines above it"
+               : "this does not belong to the value before it; put it on a line of its own, or put "
+                 "quotes around the whole text";
+  }
   if (message == YAML::ErrorMsg::UNKNOWN_TOKEN)
     return "a value cannot begin with this character; put quotes around the text";
   if (message == YAML::ErrorMsg::FLOW_END) return "a closing bracket without an opening one";
   if (message == YAML::ErrorMsg::BLOCK_ENTRY) return "a '- ' where no list can begin";
+  if (message == YAML::ErrorMsg::EOF_IN_SCALAR) return "a quote is never closed";
   if (message == YAML::ErrorMsg::UNKNOWN_ANCHOR) return "an alias without an anchor of that name";
   return message;
 }
 
-bool is_space(char letter) { return letter == ' ' || letter == '\t' || letter == '\r'; }
-
-// "width:64" in the last line before `line` that is not blank: the commonest reason why the line
-// after it makes no sense.
-std::optional<Location> missing_space(const Source& source, size_t line) {
+// "width:64", or "model" without a ':', in the last line before `line` that is not blank: the
+// commonest reasons why the line after it makes no sense.
+void refuse_incomplete_line(const Source& source, size_t line) {
   while (line-- > 0) {
-    const std::string text = source.line_text(line);
+    const std::string_view text = source.line_text(line);
     if (std::all_of(text.begin(), text.end(), is_space)) continue;
     const size_t colon = text.find(':');
-    if (colon == std::string::npos || colon + 1 >= text.size() || is_space(text[colon + 1]))
-      return std::nullopt;
-    return source.place(line, colon);
+    const size_t end = text.find_last_not_of(" \t\r") + 1;
+    if (colon == std::string::npos && std::isalpha(static_cast<unsigned char>(text[end - 1])))
+      throw ConfigError(source.place(line, end), "not valid YAML: a ':' is missing here");
+    if (colon != std::string::npos && colon + 1 < end && !is_space(text[colon + 1])) {
+      throw ConfigError(source.place(line, colon),
+                        "not valid YAML: a space is missing after this ':'");
+    }
+    return;
   }
-  return std::nullopt;
 }
 
 [[noreturn]] void rethrow(const YAML::ParserException& failure, const Source& source,
                           const TreeBuilder& builder) {
   const auto line = static_cast<size_t>(std::max(failure.mark.line, 0));
-  const std::string text = source.line_text(line);
+  const std::string_view text = source.line_text(line);
   const size_t tab = text.find('\t');
   if (tab != std::string::npos && tab <= text.find_first_not_of(" \t")) {
     throw ConfigError(source.place(line, tab),
                       "not valid YAML: a tab in the indentation; write spaces");
   }
-  if (failure.msg == YAML::ErrorMsg::MAP_VALUE) {
-    if (const auto colon = missing_space(source, line))
-      throw ConfigError(*colon, "not valid YAML: a space is missing after this ':'");
-  }
+  if (failure.msg == YAML::ErrorMsg::MAP_VALUE) refuse_incomplete_line(source, line);
+  const auto column = static_cast<size_t>(std::max(failure.mark.column, 0));
   throw ConfigError(source.place(failure.mark),
-                    "not valid YAML: " + explanation(failure, builder.open_bracket()));
+                    "not valid YAML: " +
+                        explanation(failure.msg, text.substr(0, column), builder.open_bracket()));
 }
 
 // Length of the UTF-8 character at `at`; 0 when there is none.

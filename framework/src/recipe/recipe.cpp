@@ -20,11 +20,16 @@ const char* const kSections[] = {"model", "task", "train", "evaluate"};
 // A section that must be there.
 const Node& section(const Node& tree, const char* name) {
   const Node* node = tree.find(name);
-  if (!node || (node->is_null() && !node->blank)) {
-    throw ConfigError(tree.where, std::string("the section '") + name +
-                                      "' is missing; a recipe has at least model, task and train");
+  if (node && (!node->is_null() || node->blank)) return *node;
+  for (const Node::Entry& other : tree.entries) {
+    if (const Node::Entry* inside = other.value.entry(name)) {
+      throw ConfigError(inside->where, std::string("the section '") + name +
+                                           "' stands inside of '" + other.key +
+                                           "'; indent it like '" + other.key + "'");
+    }
   }
-  return *node;
+  throw ConfigError(tree.where, std::string("the section '") + name +
+                                    "' is missing; a recipe has at least model, task and train");
 }
 
 // Names of templates and tasks appear in --set and in metrics.
@@ -231,44 +236,6 @@ std::vector<std::string> recipe_plugins(const std::string& path,
                                            "(relative to the file that names it)");
   }
   return recipe.plugins;
-}
-
-std::string resolved_yaml(const Recipe& recipe) {
-  Recipe copy = recipe;
-  Node tree = write_fields(fields_of(copy));
-  Node model = write_fields(fields_of(copy.model));
-  Node mixers;
-  mixers.type = Node::Type::map;
-  for (const auto& [name, choice] : copy.model.mixers) mixers.add(name, write_kind(choice));
-  Node blocks;
-  blocks.type = Node::Type::list;
-  for (auto& block : copy.model.blocks) {
-    Node branches;
-    branches.type = Node::Type::list;
-    for (BranchRecipe& branch : block) {
-      Node node;
-      node.add("mixer", quoted(branch.mixer_name));
-      for (Node::Entry& entry : write_fields(fields_of(branch)).entries)
-        node.add(entry.key, std::move(entry.value));
-      branches.items.push_back(std::move(node));
-    }
-    blocks.items.push_back(std::move(branches));
-  }
-  model.add("mixers", std::move(mixers));
-  model.add("blocks", std::move(blocks));
-  tree.add("model", std::move(model));
-  tree.add("task", write_kind(copy.task));
-  Node train = write_fields(fields_of(copy.train));
-  train.add("optimizer", write_kind(copy.train.optimizer));
-  train.add("schedule", write_kind(copy.train.schedule));
-  tree.add("train", std::move(train));
-  Node evaluate = write_fields(fields_of(copy.evaluate));
-  Node tasks;
-  tasks.type = Node::Type::map;
-  for (const auto& [name, choice] : copy.evaluate.tasks) tasks.add(name, write_kind(choice));
-  evaluate.add("tasks", std::move(tasks));
-  tree.add("evaluate", std::move(evaluate));
-  return write_yaml(tree);
 }
 
 }  // namespace echo

@@ -44,8 +44,8 @@ std::string Node::found() const {
   if (type == Type::map) return "a map";
   if (type == Type::list) return "a list";
   if (type == Type::null) return blank ? "nothing" : "null";
-  if (text.size() > 60) return "'" + text.substr(0, 57) + "...'";
-  return (quoted ? "the text '" : "'") + text + "'";
+  const std::string line = text.substr(0, std::min(text.find('\n'), size_t{60}));
+  return (quoted ? "the text '" : "'") + line + (line.size() < text.size() ? "...'" : "'");
 }
 
 Node scalar(std::string text) {

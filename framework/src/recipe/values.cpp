@@ -22,33 +22,31 @@ Overloaded(F...) -> Overloaded<F...>;
 constexpr size_t kLongestSectionList = 65536;
 
 [[noreturn]] void expected(const Node& node, const std::string& path, const std::string& what) {
-  std::string message = path + ": expected " + what + ", found " + node.found();
-  if (node.blank) message += "; write a value after the ':' or remove the line";
+  std::string message = "expected " + what + ", found " + node.found();
+  if (node.blank) message += "; write a value, or remove the key";
   if (node.is_scalar() && node.quoted && what.find("text") == std::string::npos)
     message += "; remove the quotes";
-  throw ConfigError(node.where, message);
+  throw ConfigError(node.where, path + ": " + message);
 }
 
-// Text of the whole string as a number; false when it is none.
-template <class T>
-bool parse_whole(std::string_view text, T& value, int base = 10) {
+// The whole of a text as an integer of 64 bits; false when it is none.
+bool parse_integer(std::string_view text, int64_t& value, int base) {
   const char* end = text.data() + text.size();
-  std::from_chars_result result{};
-  if constexpr (std::is_floating_point_v<T>) {
-    result = std::from_chars(text.data(), end, value);
-  } else {
-    result = std::from_chars(text.data(), end, value, base);
-  }
+  const auto result = std::from_chars(text.data(), end, value, base);
   return result.ec == std::errc() && result.ptr == end;
 }
 
-// Numbers as YAML writes them, but for infinity and NaN: no field allows these.
+// Numbers as YAML writes them, but for infinity and NaN, which no field allows. One that does not
+// fit becomes infinite.
 bool parse_number(const std::string& text, double& value) {
   std::string_view digits = text;
   if (!digits.empty() && digits[0] == '+') digits.remove_prefix(1);
   if (digits.empty() || digits.find_first_not_of("0123456789.eE+-") != std::string_view::npos)
     return false;
-  return parse_whole(digits, value);
+  const char* end = digits.data() + digits.size();
+  const auto result = std::from_chars(digits.data(), end, value);
+  if (result.ec == std::errc::result_out_of_range) value = std::numeric_limits<double>::infinity();
+  return result.ec != std::errc::invalid_argument && result.ptr == end;
 }
 
 bool is_infinite_or_nan(std::string text) {
@@ -60,12 +58,20 @@ bool is_infinite_or_nan(std::string text) {
   return text == "inf" || text == "infinity" || text == "nan";
 }
 
+// "an integer (at least 1)".
+std::string with_range(const std::string& what, const Range& range) {
+  return range.text().empty() ? what : what + " (" + range.text() + ")";
+}
+
 double read_number(const Node& node, const std::string& path, const Range& range) {
   double value = 0;
   if (node.is_scalar() && is_infinite_or_nan(node.text))
-    throw ConfigError(node.where, path + ": expected a finite number, found " + node.found());
+    expected(node, path, with_range("a finite number", range));
   if (!node.is_scalar() || node.quoted || !parse_number(node.text, value))
-    expected(node, path, "a number");
+    expected(node, path, with_range("a number", range));
+  if (std::isinf(value)) {
+    throw ConfigError(node.where, path + ": " + node.text + " does not fit into a 64-bit number");
+  }
   if (!range.contains(value)) {
     throw ConfigError(node.where,
                       path + ": " + node.text + " is out of range; allowed: " + range.text());
@@ -74,14 +80,14 @@ double read_number(const Node& node, const std::string& path, const Range& range
 }
 
 int64_t read_integer(const Node& node, const std::string& path, const Range& range) {
-  if (!node.is_scalar() || node.quoted) expected(node, path, "an integer");
+  if (!node.is_scalar() || node.quoted) expected(node, path, with_range("an integer", range));
   const std::string& text = node.text;
   int64_t value = 0;
   double number = 0;
   std::string_view digits = text;
   if (digits.size() > 1 && digits[0] == '+' && digits[1] != '-') digits.remove_prefix(1);
-  const bool whole = digits.substr(0, 2) == "0x" ? parse_whole(digits.substr(2), value, 16)
-                                                 : parse_whole(digits, value);
+  const bool whole = digits.substr(0, 2) == "0x" ? parse_integer(digits.substr(2), value, 16)
+                                                 : parse_integer(digits, value, 10);
   if (!whole) {
     constexpr double kExact = 9007199254740992.0;  // 2^53: beyond, 1e3 notation may lose digits
     const bool is_number = parse_number(text, number);
@@ -91,7 +97,8 @@ int64_t read_integer(const Node& node, const std::string& path, const Range& ran
                         path + ": " + text + " does not fit into 64 bits; allowed: " +
                             (range.text().empty() ? "up to 9223372036854775807" : range.text()));
     }
-    if (!is_number || std::trunc(number) != number) expected(node, path, "an integer");
+    if (!is_number || std::trunc(number) != number)
+      expected(node, path, with_range("an integer", range));
     value = static_cast<int64_t>(number);
   }
   if (!range.contains(static_cast<double>(value))) {
@@ -180,8 +187,9 @@ class FieldReader {
   void operator()(const Choice& choice) const { choice.set(read_choice(node_, path_, choice)); }
 
   void operator()(const Section& section) const {
-    expect_map(node_, path_);
-    add_places(places_, field_.name, read_fields(node_, fields_of(section), {path_, "", {}}));
+    const std::vector<Field> fields = fields_of(section);
+    if (!node_.is_map()) expected(node_, path_, "a map, as in " + example(fields));
+    add_places(places_, field_.name, read_fields(node_, fields, {path_, "", {}}));
   }
 
   void operator()(const SectionList& list) const {
@@ -205,6 +213,12 @@ class FieldReader {
   }
 
  private:
+  // {kind: layer_norm}: a word alone was probably meant as the kind, else as the first field.
+  std::string example(const std::vector<Field>& fields) const {
+    const bool word = node_.is_scalar() && !fields.empty() && fields[0].name == "kind";
+    return "{" + fields.at(0).name + ": " + (word ? node_.text : "...") + "}";
+  }
+
   template <class T, class Read>
   void read_items(std::vector<T>& values, const std::string& what, Read read) const {
     if (!node_.is_list()) expected(node_, path_, what);
@@ -228,13 +242,16 @@ void refuse_unknown_keys(const Node& map, const std::vector<Field>& fields,
   for (const Field& field : fields) known.push_back(field.name);
   for (const Node::Entry& entry : map.entries) {
     if (std::find(known.begin(), known.end(), entry.key) != known.end()) continue;
-    std::string message = join_path(reading.path, entry.key) + ": ";
-    message += reading.owner.empty() ? "unknown key" : "'" + reading.owner + "' has no such field";
-    message += did_you_mean(entry.key, known);
+    if (entry.key.find(':') != std::string::npos) {
+      throw ConfigError(entry.where, join_path(reading.path, entry.key) +
+                                         ": unknown key; is a space missing after the ':'?");
+    }
     std::sort(known.begin(), known.end());
-    if (message.back() != '?') message += ";";
-    message += (reading.owner.empty() ? " Known keys: " : " Its fields: ") + join(known);
-    throw ConfigError(entry.where, message);
+    const bool of_kind = !reading.owner.empty();
+    throw ConfigError(entry.where,
+                      join_path(reading.path, entry.key) + ": " +
+                          (of_kind ? "'" + reading.owner + "' has no such field" : "unknown key") +
+                          known_words(entry.key, of_kind ? "its fields" : "known keys", known));
   }
 }
 
@@ -332,7 +349,8 @@ int64_t read_integer(const Node& node, const std::string& path) {
 }
 
 std::string join_path(const std::string& path, const std::string& name) {
-  return path.empty() ? name : path + "." + name;
+  if (path.empty() || name.empty()) return path + name;
+  return path + "." + name;
 }
 
 std::string number_text(double value) {

@@ -24,7 +24,8 @@ bool looks_like_something_else(const std::string& text) {
                    [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; }))
       return true;
   }
-  return text.find_first_not_of("0123456789abcdefABCDEF.xXoO_+-") == std::string::npos;
+  const bool number = std::isdigit(static_cast<unsigned char>(text[0])) || text[0] == '.';
+  return number && text.find_first_not_of("0123456789abcdefABCDEF.xXoO_+-") == std::string::npos;
 }
 
 std::string quote(const std::string& text) {

@@ -31,6 +31,14 @@ size_t distance(const std::string& a, const std::string& b) {
   return cost[a.size()][b.size()];
 }
 
+// "attn" for "attention", "bf16" for "bfloat16": the same first letter, the others in order.
+bool abbreviates(const std::string& word, const std::string& name) {
+  if (word.size() < 3 || word[0] != name[0]) return false;
+  size_t found = 0;
+  for (const char letter : name) found += found < word.size() && word[found] == letter ? 1 : 0;
+  return found == word.size();
+}
+
 }  // namespace
 
 std::string near_name(const std::string& word, const std::vector<std::string>& candidates) {
@@ -41,20 +49,31 @@ std::string near_name(const std::string& word, const std::vector<std::string>& c
   for (const std::string& candidate : candidates) {
     if (candidate.size() > kLongestWord) continue;
     const std::string name = lower(candidate);
-    const size_t slash = name.find('/');
-    const std::string bare = slash == std::string::npos ? name : name.substr(slash + 1);
-    const size_t steps = bare == typed ? 0 : distance(typed, name);
+    const size_t steps = name.ends_with("/" + typed) ? 0 : distance(typed, name);
     if (steps < least && steps < name.size()) {
       least = steps;
       nearest = candidate;
     }
   }
-  return nearest;
+  if (!nearest.empty()) return nearest;
+  for (const std::string& candidate : candidates) {
+    if (!candidate.empty() && abbreviates(typed, lower(candidate))) return candidate;
+  }
+  return "";
 }
 
 std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates) {
   const std::string name = near_name(word, candidates);
   return name.empty() ? "" : "; did you mean '" + name + "'?";
+}
+
+std::string known_words(const std::string& word, const std::string& what,
+                        const std::vector<std::string>& candidates) {
+  const std::string near = did_you_mean(word, candidates);
+  std::string title = what;
+  if (!near.empty())
+    title[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(title[0])));
+  return (near.empty() ? "; " : near + " ") + title + ": " + join(candidates);
 }
 
 std::string join(const std::vector<std::string>& words, const std::string& separator) {
