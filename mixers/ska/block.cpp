@@ -26,7 +26,8 @@ Tensor value_weights(const Frame& frame, const Reading& reading, const Solved& r
 }
 
 // Gradients in the coordinates of the frame; G, M and C are those that enter. The factors have no
-// gradient of their own: u = G^-1 x has the adjoint dx = G^-1 du, dG = -dx u^T, whatever computes it.
+// gradient of their own: u = G^-1 x has the adjoint dx = G^-1 du, dG = -dx u^T, whatever computes
+// it.
 struct Gradient {
   Tensor now, before;      // (n, S, R) of y_s and y_{s-1}
   Tensor queries, values;  // (n, S, R), (n, S, P)
@@ -34,8 +35,8 @@ struct Gradient {
   Tensor G, M, C;
 };
 
-// Through the chain of reads; du is the gradient of the last one's u, and du_first, if defined, that
-// of the first one's beside it.
+// Through the chain of reads; du is the gradient of the last one's u, and du_first, if defined,
+// that of the first one's beside it.
 void filter_backward(const Frame& frame, const std::vector<Solved>& reads, Tensor du,
                      const Tensor& du_first, Gradient& gradient) {
   const Documents& documents = frame.documents;
@@ -64,8 +65,7 @@ Gradient frame_backward(const Saved& saved, const Chunks& block, const Reading& 
   const auto& [frame, reads] = saved;
   const Documents& documents = frame.documents;
   Gradient gradient;
-  for (Tensor* rows : {&gradient.now, &gradient.before})
-    *rows = at::zeros_like(reads.front().u);
+  for (Tensor* rows : {&gradient.now, &gradient.before}) *rows = at::zeros_like(reads.front().u);
   gradient.G = at::zeros_like(frame.factor);
   if (frame.lag.defined()) gradient.M = at::zeros_like(frame.lag);
 

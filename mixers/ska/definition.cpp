@@ -1,8 +1,8 @@
 #include "mixers/ska/definition.h"
 
-#include <ATen/ATen.h>
-
 #include <vector>
+
+#include <ATen/ATen.h>
 
 namespace echo::ska {
 namespace {

@@ -1,18 +1,10 @@
 #pragma once
 
-#include "mixers/ska/exact.h"
+#include "mixers/ska/tokens.h"
 
 #include <ATen/core/Tensor.h>
 
 namespace echo::ska {
-
-// Tokens in the order of time.
-struct Tokens {
-  at::Tensor keys, queries;     // (B, T, H, R)
-  at::Tensor values;            // (B, T, H, P)
-  at::Tensor starts;            // (B, T) bool, or undefined
-  at::Tensor plain, filtered;   // (B, T, H, 1), or undefined
-};
 
 // The read as the specification defines it, token by token, with a Cholesky factorisation at every
 // token: what the fast forms are tested against. O(T R^3). y (B, T, H, P); statistics and previous

@@ -6,10 +6,12 @@ namespace echo::ska {
 
 Documents::Documents(const at::Tensor& starts, at::ScalarType dtype) {
   if (!starts.defined()) return;
-  const at::Tensor document = starts.cumsum(-1);                        // (n, B, S)
-  const at::Tensor last = document.slice(-1, document.size(-1) - 1);    // (n, B, 1)
-  const at::Tensor first = starts.logical_not();                        // may end a pair
-  const auto column = [&](const at::Tensor& mask) { return mask.unsqueeze(2).unsqueeze(-1).to(dtype); };
+  const at::Tensor document = starts.cumsum(-1);                      // (n, B, S)
+  const at::Tensor last = document.slice(-1, document.size(-1) - 1);  // (n, B, 1)
+  const at::Tensor first = starts.logical_not();                      // may end a pair
+  const auto column = [&](const at::Tensor& mask) {
+    return mask.unsqueeze(2).unsqueeze(-1).to(dtype);
+  };
 
   fresh_ = at::constant_pad_nd(document > 0, {1, 0}).unsqueeze(2).unsqueeze(-1);
   carried_ = column(document == 0);
@@ -45,18 +47,24 @@ at::Tensor Documents::pairs(at::Tensor scores) const {
   return scores;
 }
 
-at::Tensor Documents::pairs_of_causal(const at::Tensor& scores) const { return masked(scores, pairs_); }
+at::Tensor Documents::pairs_of_causal(const at::Tensor& scores) const {
+  return masked(scores, pairs_);
+}
 at::Tensor Documents::carried(const at::Tensor& rows) const { return masked(rows, carried_); }
 at::Tensor Documents::leaving(const at::Tensor& rows) const { return masked(rows, leaving_); }
-at::Tensor Documents::leaving_pairs(const at::Tensor& rows) const { return masked(rows, leaving_pairs_); }
+at::Tensor Documents::leaving_pairs(const at::Tensor& rows) const {
+  return masked(rows, leaving_pairs_);
+}
 
-at::Tensor Documents::replace_fresh(const at::Tensor& rows, const at::Tensor& plain, double scale) const {
+at::Tensor Documents::replace_fresh(const at::Tensor& rows, const at::Tensor& plain,
+                                    double scale) const {
   if (!fresh_.defined()) return rows;
   const at::Tensor fresh = fresh_.slice(3, fresh_.size(3) - rows.size(1));
   return at::where(fresh, by_head(plain, fresh) * scale, by_head(rows, fresh)).flatten(0, 2);
 }
 
-void Documents::carry(at::Tensor target, const at::Tensor& source, int64_t chunk, double reset) const {
+void Documents::carry(at::Tensor target, const at::Tensor& source, int64_t chunk,
+                      double reset) const {
   if (!keep_.defined()) {
     target.add_(source);
     return;

@@ -16,13 +16,14 @@ class Documents {
   Documents(const at::Tensor& starts, at::ScalarType dtype);  // (n, B, S) bool, or undefined
 
   // Scores of token t (row) against token s (column), in place: zero unless s <= t and both are of
-  // one document; `pairs` stands for the pair (s - 1, s) and is zero also where s begins a document.
+  // one document; `pairs` stands for the pair (s - 1, s) and is zero also where s begins a
+  // document.
   at::Tensor causal(at::Tensor scores) const;
   at::Tensor pairs(at::Tensor scores) const;
   at::Tensor pairs_of_causal(const at::Tensor& scores) const;  // not in place
 
-  // Rows of tokens; those of fresh tokens become zero, or scale * plain. With a row before the first
-  // token, that one is never fresh.
+  // Rows of tokens; those of fresh tokens become zero, or scale * plain. With a row before the
+  // first token, that one is never fresh.
   at::Tensor carried(const at::Tensor& rows) const;
   at::Tensor replace_fresh(const at::Tensor& rows, const at::Tensor& plain, double scale) const;
 
@@ -35,10 +36,10 @@ class Documents {
 
  private:
   // Undefined without starts. The heads' dimension is 1.
-  at::Tensor fresh_;                                   // (n, B, 1, 1 + S, 1) bool
-  at::Tensor carried_, leaving_, leaving_pairs_;       // (n, B, 1, S, 1)
-  at::Tensor causal_, pairs_;                          // (n, B, 1, S, S)
-  at::Tensor keep_;                                    // (n, B, 1, 1, 1)
+  at::Tensor fresh_;                              // (n, B, 1, 1 + S, 1) bool
+  at::Tensor carried_, leaving_, leaving_pairs_;  // (n, B, 1, S, 1)
+  at::Tensor causal_, pairs_;                     // (n, B, 1, S, S)
+  at::Tensor keep_;                               // (n, B, 1, 1, 1)
 };
 
 }  // namespace echo::ska

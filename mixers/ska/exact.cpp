@@ -4,12 +4,12 @@
 
 #include <echo/error.h>
 
-#include <ATen/ATen.h>
-#include <torch/csrc/autograd/custom_function.h>
-
 #include <algorithm>
 #include <utility>
 #include <vector>
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 namespace echo::ska {
 namespace {
@@ -140,7 +140,8 @@ Tensor read_exact(const Chunks& chunks, const Reading& reading, Statistics& stat
                      std::any_of(inputs.begin(), inputs.end(),
                                  [](const Tensor& tensor) { return tensor.requires_grad(); });
   if (!graph) return forward(chunks, reading, statistics, nullptr);
-  const variable_list results = ReadExact::apply(at::TensorList(inputs), chunks, statistics, reading);
+  const variable_list results =
+      ReadExact::apply(at::TensorList(inputs), chunks, statistics, reading);
   statistics = {results[1], reading.power > 0 ? results[3] : Tensor(), results[2]};
   return results[0];
 }

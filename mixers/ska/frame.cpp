@@ -2,9 +2,9 @@
 
 #include "mixers/ska/inverse_factor.h"
 
-#include <ATen/ATen.h>
-
 #include <cmath>
+
+#include <ATen/ATen.h>
 
 namespace echo::ska {
 namespace {
@@ -16,8 +16,9 @@ using at::Tensor;
 Tensor running(const Tensor& initial, const Tensor& left, const Tensor& right,
                const Documents& documents, double reset) {
   const int64_t chunks = left.size(0) / (initial.size(0) * initial.size(1));
-  Tensor all = at::empty({chunks + 1, initial.size(0), initial.size(1), initial.size(2), initial.size(3)},
-                         initial.options());
+  Tensor all =
+      at::empty({chunks + 1, initial.size(0), initial.size(1), initial.size(2), initial.size(3)},
+                initial.options());
   all[0].copy_(initial);
   Tensor sums = all.slice(0, 1).flatten(0, 2);
   at::bmm_out(sums, left.mT(), right);
@@ -66,7 +67,8 @@ Frame make_frame(const Chunks& block, const Reading& reading, Statistics& statis
   const Tensor keys = block.keys.flatten(0, 2), values = block.values.flatten(0, 2);
   const Tensor now = keys.slice(1, 1), before = keys.slice(1, 0, -1);
 
-  const auto entering = [&](Tensor& statistic, const Tensor& left, const Tensor& right, double reset) {
+  const auto entering = [&](Tensor& statistic, const Tensor& left, const Tensor& right,
+                            double reset) {
     const Tensor all = running(statistic, left, right, documents, reset);
     statistic = all[all.size(0) - 1];
     return all.slice(0, 0, -1).flatten(0, 2);

@@ -1,17 +1,19 @@
 #include "mixers/ska/inverse_factor.h"
 
-#include <echo/parallel.h>
+#include "mixers/ska/vectors.h"
 
-#include <ATen/ATen.h>
+#include <echo/parallel.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include <ATen/ATen.h>
+
 namespace echo::ska {
 namespace {
 
-// Small matrices leave no room for vectors along a row. So as many of them as a register of 32 bytes
-// has lanes are factored together, and element (i, j) of all of them is one vector.
+// Small matrices leave no room for vectors along a row. So as many of them as a register of 32
+// bytes has lanes are factored together, and element (i, j) of all of them is one vector.
 template <class T>
 constexpr int64_t kLanes = 32 / sizeof(T);
 
@@ -27,16 +29,15 @@ int64_t offset(int64_t row, int64_t size) { return row * size - row * (row + 1) 
 
 // target[j] -= source[j] * factor for j in [from, to)
 template <class Vector>
-[[gnu::always_inline]] inline void subtract(Vector* target, const Vector* source, const Vector& factor,
-                                            int64_t from, int64_t to) {
+void subtract(Vector* target, const Vector* source, const Vector& factor, int64_t from,
+              int64_t to) {
   for (int64_t j = from; j < to; ++j) target[j] -= source[j] * factor;
 }
 
 // `rows` holds the upper triangles of A; on return those of U. A = R^T R, right-looking, then
 // U = R^-1 by columns of its transpose, in place.
 template <class T>
-[[gnu::always_inline]] inline void invert_lanes(Lanes<T>* rows, Lanes<T>* reciprocals,
-                                                Lanes<T>* column, int64_t size, T floor) {
+void invert_lanes(Lanes<T>* rows, Lanes<T>* reciprocals, Lanes<T>* column, int64_t size, T floor) {
   using Vector = Lanes<T>;
   const Vector lowest = Vector{} + floor;
   for (int64_t i = 0; i < size; ++i) {
@@ -45,8 +46,7 @@ template <class T>
     for (int64_t lane = 0; lane < kLanes<T>; ++lane)
       reciprocals[i][lane] = T(1) / std::sqrt(pivot[lane]);
     for (int64_t j = i; j < size; ++j) row[j] *= reciprocals[i];
-    for (int64_t k = i + 1; k < size; ++k)
-      subtract(rows + offset(k, size), row, row[k], k, size);
+    for (int64_t k = i + 1; k < size; ++k) subtract(rows + offset(k, size), row, row[k], k, size);
   }
   for (int64_t i = 0; i < size; ++i) {
     std::fill(column + i, column + size, Vector{});
@@ -69,7 +69,7 @@ struct Group {
 };
 
 template <class T>
-[[gnu::always_inline]] inline void invert_group(const Group<T>& group, Lanes<T>* memory) {
+void invert_group(const Group<T>& group, Lanes<T>* memory) {
   const int64_t size = group.size;
   Lanes<T>* rows = memory;
   Lanes<T>* reciprocals = rows + size * (size + 1) / 2;
@@ -96,21 +96,9 @@ void invert_baseline(const Group<T>& group, Lanes<T>* memory) {
   invert_group<T>(group, memory);
 }
 
-#if defined(__x86_64__)
 template <class T>
-__attribute__((target("avx2,fma"))) void invert_avx2(const Group<T>& group,
-                                                     Lanes<T>* memory) {
+ECHO_AVX2 void invert_avx2(const Group<T>& group, Lanes<T>* memory) {
   invert_group<T>(group, memory);
-}
-#endif
-
-template <class T>
-void invert(const Group<T>& group, Lanes<T>* memory) {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    return invert_avx2<T>(group, memory);
-#endif
-  invert_baseline<T>(group, memory);
 }
 
 template <class T>
@@ -118,6 +106,7 @@ at::Tensor on_cpu(const at::Tensor& matrices, double floor) {
   const int64_t count = matrices.size(0);
   const int64_t size = matrices.size(1);
   at::Tensor factors = at::empty_like(matrices);
+  const auto invert = use_avx2() ? invert_avx2<T> : invert_baseline<T>;
   const T* from = matrices.const_data_ptr<T>();
   T* to = factors.mutable_data_ptr<T>();
   parallel_for(0, (count + kLanes<T> - 1) / kLanes<T>, 1, [&](int64_t begin, int64_t end) {
@@ -125,9 +114,9 @@ at::Tensor on_cpu(const at::Tensor& matrices, double floor) {
     const at::Tensor memory = at::empty({vectors, kLanes<T>}, matrices.options());  // aligned
     for (int64_t group = begin; group < end; ++group) {
       const int64_t first = group * kLanes<T>;
-      invert<T>({from + first * size * size, to + first * size * size, size,
-                 std::min(kLanes<T>, count - first), static_cast<T>(floor)},
-                reinterpret_cast<Lanes<T>*>(memory.mutable_data_ptr<T>()));
+      invert({from + first * size * size, to + first * size * size, size,
+              std::min(kLanes<T>, count - first), static_cast<T>(floor)},
+             reinterpret_cast<Lanes<T>*>(memory.mutable_data_ptr<T>()));
     }
   });
   return factors;
@@ -145,7 +134,9 @@ at::Tensor inverse_factor(const at::Tensor& matrices, double floor) {
 at::Tensor inverse_factor_reference(const at::Tensor& matrices) {
   const at::Tensor lower = std::get<0>(at::linalg_cholesky_ex(matrices));
   const at::Tensor identity = at::eye(matrices.size(-1), matrices.options()).expand_as(matrices);
-  return at::linalg_solve_triangular(lower, identity, /*upper=*/false).transpose(-2, -1).contiguous();
+  return at::linalg_solve_triangular(lower, identity, /*upper=*/false)
+      .transpose(-2, -1)
+      .contiguous();
 }
 
 }  // namespace echo::ska
