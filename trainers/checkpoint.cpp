@@ -1,0 +1,302 @@
+#include "trainers/checkpoint.h"
+
+#include "framework/src/files/file.h"
+#include "framework/src/files/safetensors.h"
+#include "framework/src/files/sha256.h"
+#include "trainers/text.h"
+
+#include <echo/error.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include <nlohmann/json.hpp>
+
+namespace echo {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+constexpr const char* kLatest = "latest";
+constexpr const char* kWriting = ".writing-";  // a checkpoint that is not whole yet
+constexpr const char* kOld = ".old-";          // one that is being replaced
+constexpr int kFormat = 1;
+
+bool starts_with(const std::string& text, const char* prefix) { return text.rfind(prefix, 0) == 0; }
+
+std::string folder_name(int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof name, "%06lld", static_cast<long long>(step));
+  return name;
+}
+
+std::optional<int64_t> step_of(const std::string& name) {
+  int64_t step = 0;
+  const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), step);
+  if (failure != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  return folder_name(step) == name ? std::optional<int64_t>(step) : std::nullopt;
+}
+
+int64_t tensor_bytes(const Checkpoints::Content& content) {
+  int64_t bytes = 0;
+  for (const Parameter& parameter : content.model.parameters())
+    bytes += static_cast<int64_t>(parameter.value().nbytes());
+  for (const Slot& slot : content.slots) {
+    for (const auto& [name, value] : slot.state) bytes += static_cast<int64_t>(value.nbytes());
+  }
+  return bytes;
+}
+
+int64_t free_bytes(const fs::path& folder) {
+  std::error_code failure;
+  const fs::space_info space = fs::space(folder, failure);
+  return failure ? 0 : static_cast<int64_t>(space.available);
+}
+
+template <class T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+// The file's own checksum is taken over all other entries.
+std::string own_checksum(Json content) {
+  content.erase("sha256");
+  return sha256(content.dump());
+}
+
+std::string trainer_json(const TrainerState& state, const fs::path& folder) {
+  Json content = {{"format", kFormat},
+                  {"step", state.step},
+                  {"tokens", state.tokens},
+                  {"seconds", state.seconds},
+                  {"training_seconds", state.training_seconds},
+                  {"evaluated", state.evaluated},
+                  {"steps_to_solve", or_null(state.steps_to_solve)},
+                  {"best", or_null(state.best)}};
+  for (const char* name : {kModelFile, kOptimizerFile}) {
+    content["files"][name] = {{"bytes", fs::file_size(folder / name)},
+                              {"sha256", sha256_file(folder / name)}};
+  }
+  content["sha256"] = own_checksum(content);
+  return content.dump(2) + "\n";
+}
+
+Json read_json(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) throw Error("the checkpoint's file " + file.string() + " is missing or unreadable");
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return Json::parse(text.str(), nullptr, false);
+}
+
+}  // namespace
+
+fs::path Checkpoints::path(int64_t step) const { return folder_ / folder_name(step); }
+
+std::vector<int64_t> Checkpoints::steps() const {
+  std::vector<int64_t> steps;
+  std::error_code failure;
+  for (const auto& entry : fs::directory_iterator(folder_, failure)) {
+    const auto step = step_of(entry.path().filename().string());
+    if (step && entry.is_directory()) steps.push_back(*step);
+  }
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
+std::optional<int64_t> Checkpoints::latest() const {
+  const std::vector<int64_t> saved = steps();
+  if (saved.empty()) return std::nullopt;
+  std::error_code failure;
+  const auto target = step_of(fs::read_symlink(folder_ / kLatest, failure).string());
+  if (target && std::binary_search(saved.begin(), saved.end(), *target)) return target;
+  return saved.back();
+}
+
+void Checkpoints::clean() const {
+  fs::create_directories(folder_);
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    const std::string name = entry.path().filename().string();
+    if (starts_with(name, kWriting) || starts_with(name, kOld)) fs::remove_all(entry.path());
+  }
+}
+
+void Checkpoints::save(const Content& content, int64_t keep) const {
+  const int64_t step = content.state.step;
+  const fs::path temporary = folder_ / (kWriting + folder_name(step));
+  try {
+    write(temporary, content);
+    publish(temporary, step);
+  } catch (const std::exception& failure) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    throw Error("the checkpoint of step " + std::to_string(step) + " could not be saved: " +
+                failure.what() + ". It takes " + bytes_text(tensor_bytes(content)) + " and " +
+                bytes_text(free_bytes(folder_)) + " are free. " + last_whole());
+  }
+  std::vector<int64_t> saved = steps();
+  while (static_cast<int64_t>(saved.size()) > std::max<int64_t>(keep, 1)) {
+    const int64_t oldest = saved.front() == step ? saved[1] : saved.front();
+    std::error_code ignored;  // a folder that cannot be removed only takes room
+    fs::remove_all(path(oldest), ignored);
+    saved.erase(std::find(saved.begin(), saved.end(), oldest));
+  }
+}
+
+std::string Checkpoints::last_whole() const {
+  const auto step = latest();
+  if (!step) return "None was saved before; make room and start again";
+  return "The last whole one is step " + std::to_string(*step) +
+         "; make room and go on from it with --resume";
+}
+
+void Checkpoints::write(const fs::path& temporary, const Content& content) const {
+  fs::remove_all(temporary);
+  fs::create_directories(temporary);
+  NamedTensors model, optimizer;
+  model.metadata = content.metadata;
+  optimizer.metadata = {{"format", "echo optimizer"}};
+  for (const Parameter& parameter : content.model.parameters())
+    model.tensors.emplace(parameter.name, parameter.value());
+  for (const Slot& slot : content.slots) {
+    for (const auto& [name, value] : slot.state)
+      optimizer.tensors.emplace(slot.name + "." + name, value);
+  }
+  write_safetensors(temporary / kModelFile, model);
+  write_safetensors(temporary / kOptimizerFile, optimizer);
+  FileWriter trainer(temporary / kTrainerFile);
+  trainer.write(trainer_json(content.state, temporary));
+  trainer.finish();
+  sync_folder(temporary);
+}
+
+void Checkpoints::publish(const fs::path& temporary, int64_t step) const {
+  const fs::path final_path = path(step);
+  const fs::path old = folder_ / (kOld + folder_name(step));
+  if (fs::exists(final_path)) {
+    fs::remove_all(old);
+    fs::rename(final_path, old);  // rename cannot replace a folder that holds something
+  }
+  fs::rename(temporary, final_path);
+  sync_folder(folder_);
+  point_latest(step);
+  fs::remove_all(old);
+}
+
+void Checkpoints::point_latest(int64_t step) const {
+  const fs::path link = folder_ / (std::string(kWriting) + kLatest);
+  fs::remove(link);
+  fs::create_symlink(folder_name(step), link);
+  fs::rename(link, folder_ / kLatest);
+  sync_folder(folder_);
+}
+
+void Checkpoints::rewind(int64_t step) const {
+  if (fs::exists(path(step))) point_latest(step);
+  for (const int64_t later : steps()) {
+    if (later <= step) continue;
+    fs::rename(path(later), folder_ / (kOld + folder_name(later)));  // gone even if killed here
+    fs::remove_all(folder_ / (kOld + folder_name(later)));
+  }
+}
+
+TrainerState verify_checkpoint(const fs::path& checkpoint, const std::string& only) {
+  const fs::path file = checkpoint / kTrainerFile;
+  const Json content = read_json(file);
+  const auto damaged = [](const fs::path& which, const std::string& why) {
+    throw Error("the checkpoint's file " + which.string() + " is damaged: " + why);
+  };
+  if (!content.is_object() || !content.contains("sha256") ||
+      content["sha256"] != own_checksum(content))
+    damaged(file, "its content is not what was written");
+  if (content.value("format", 0) != kFormat) {
+    throw Error(file.string() + " has format " + std::to_string(content.value("format", 0)) +
+                ", and this program reads format " + std::to_string(kFormat) +
+                "; use the version of Echo that wrote it");
+  }
+  for (const auto& [name, facts] : content.at("files").items()) {
+    if (!only.empty() && name != only) continue;
+    const fs::path which = checkpoint / name;
+    if (!fs::is_regular_file(which))
+      throw Error("the checkpoint's file " + which.string() + " is missing");
+    const auto bytes = static_cast<int64_t>(fs::file_size(which));
+    const int64_t expected = facts.at("bytes").get<int64_t>();
+    if (bytes != expected) {
+      damaged(which,
+              "it has " + std::to_string(bytes) + " bytes instead of " + std::to_string(expected));
+    }
+    if (sha256_file(which) != facts.at("sha256").get<std::string>())
+      damaged(which, "its SHA-256 is not the one in " + std::string(kTrainerFile));
+  }
+  TrainerState state;
+  state.step = content.at("step").get<int64_t>();
+  state.tokens = content.at("tokens").get<int64_t>();
+  state.seconds = content.at("seconds").get<double>();
+  state.training_seconds = content.at("training_seconds").get<double>();
+  state.evaluated = content.at("evaluated").get<bool>();
+  if (!content.at("steps_to_solve").is_null())
+    state.steps_to_solve = content["steps_to_solve"].get<int64_t>();
+  if (!content.at("best").is_null()) state.best = content["best"].get<double>();
+  return state;
+}
+
+namespace {
+
+[[noreturn]] void misfit(const fs::path& file, const std::string& reason) {
+  throw Error(file.string() + " does not fit the recipe: " + reason);
+}
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::ostringstream text;
+  text << shape;
+  return text.str();
+}
+
+void check_shape(const fs::path& file, const std::string& name, const at::Tensor& saved,
+                 const at::Tensor& wanted) {
+  if (saved.sizes() == wanted.sizes()) return;
+  misfit(file, "its tensor '" + name + "' has shape " + shape_text(saved.sizes()) +
+                   ", and the model's has " + shape_text(wanted.sizes()));
+}
+
+}  // namespace
+
+void load_parameters(const fs::path& file, Module& model) {
+  c10::NoGradGuard no_grad;
+  NamedTensors content = read_safetensors(file);
+  for (const Parameter& parameter : model.parameters()) {
+    const auto found = content.tensors.find(parameter.name);
+    if (found == content.tensors.end()) misfit(file, "it has no tensor '" + parameter.name + "'");
+    check_shape(file, parameter.name, found->second, parameter.value());
+    parameter.value().copy_(found->second);
+    content.tensors.erase(found);
+  }
+  if (!content.tensors.empty())
+    misfit(file, "the model has no tensor '" + content.tensors.begin()->first + "'");
+}
+
+void load_optimizer(const fs::path& file, std::span<Slot> slots, const Optimizer& optimizer) {
+  NamedTensors content = read_safetensors(file);
+  for (Slot& slot : slots) {
+    for (const std::string& state : optimizer.state_names()) {
+      const auto found = content.tensors.find(slot.name + "." + state);
+      if (found == content.tensors.end()) continue;  // a parameter that never had a gradient
+      check_shape(file, found->first, found->second, slot.parameter);
+      slot.state[state] = found->second.to(slot.parameter.device());
+      content.tensors.erase(found);
+    }
+  }
+  if (!content.tensors.empty())
+    misfit(file, "no parameter has a state '" + content.tensors.begin()->first + "'");
+}
+
+}  // namespace echo

@@ -1,0 +1,34 @@
+#pragma once
+
+#include "framework/src/plugin/loader.h"
+#include "framework/src/recipe/recipe.h"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace echo {
+
+// What a process that trains runs on.
+struct Session {
+  std::string device = "cpu";
+  int64_t threads = 0;
+  std::vector<std::string> command;  // as it was typed
+};
+
+// The content of environment.json: versions, compiler, machine, device, threads, seed, plugins with
+// path and SHA-256, command.
+nlohmann::ordered_json environment_json(const Recipe& recipe,
+                                        const std::vector<LoadedPlugin>& plugins,
+                                        const Session& session);
+
+// Metadata of model.safetensors: program version, resolved recipe, kinds with the versions of their
+// states, fingerprints of the plugins that hold them.
+std::map<std::string, std::string> model_metadata(const Recipe& recipe,
+                                                  const std::vector<LoadedPlugin>& plugins,
+                                                  const Registry& registry);
+
+}  // namespace echo

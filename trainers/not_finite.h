@@ -1,0 +1,21 @@
+#pragma once
+
+#include "framework/src/recipe/recipe.h"
+
+#include <echo/optimizer.h>
+#include <echo/span.h>
+
+#include <functional>
+#include <span>
+#include <string>
+
+namespace echo {
+
+// Finds what first went wrong in a step whose loss or gradient is not finite, and says it in one
+// sentence: a parameter, else the first tensor of a repeated forward pass, else the gradient that
+// is nearest to the loss. `forward` runs the forward pass of the step with a probe. Slow; for the
+// message of a failure.
+std::string first_not_finite(const ModelRecipe& recipe, std::span<const Slot> slots,
+                             const std::function<void(Probe&)>& forward);
+
+}  // namespace echo

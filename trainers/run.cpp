@@ -1,0 +1,111 @@
+#include "trainers/run.h"
+
+#include <echo/error.h>
+
+#include <algorithm>
+
+namespace echo {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+at::ScalarType activations(const Recipe& recipe) {
+  return recipe.train.precision == Precision::bfloat16 ? at::kBFloat16 : at::kFloat;
+}
+
+// Where a path leads: a run folder and one of its checkpoints.
+struct Target {
+  RunFolder folder;
+  fs::path checkpoint;
+};
+
+Target find_target(const fs::path& path) {
+  const fs::path clean = RunFolder(path).path();
+  if (fs::is_regular_file(clean / kTrainerFile)) {
+    const fs::path step = fs::is_symlink(clean) ? clean.parent_path() / fs::read_symlink(clean)
+                                                : clean;  // checkpoints/latest
+    const fs::path whole = fs::absolute(step).lexically_normal();
+    return {RunFolder(whole.parent_path().parent_path()), step};
+  }
+  const RunFolder folder(clean);
+  if (!fs::exists(clean)) {
+    throw ConfigError("there is no run folder " + clean.string() +
+                      "; give one that `train` wrote, as in runs/NAME");
+  }
+  if (!fs::is_regular_file(folder.recipe())) {
+    throw ConfigError(clean.string() + " is no run folder: it has no recipe.yaml; give one that " +
+                      "`train` wrote, as in runs/NAME");
+  }
+  const auto latest = folder.checkpoints().latest();
+  if (!latest) {
+    throw Error("the run " + clean.string() +
+                " has no checkpoint yet; take it on with train --resume --run " + clean.string());
+  }
+  return {folder, folder.checkpoints().path(*latest)};
+}
+
+TrainerState verified(const Target& target) {
+  try {
+    return verify_checkpoint(target.checkpoint, kModelFile);
+  } catch (const Error& damage) {
+    const Checkpoints checkpoints = target.folder.checkpoints();
+    std::string message = damage.what();
+    for (const int64_t step : checkpoints.steps()) {
+      if (checkpoints.path(step).filename() != target.checkpoint.filename()) continue;
+      const auto before = whole_before(checkpoints, step);
+      if (before) message += "; give " + checkpoints.path(*before).string() + ", which is whole";
+    }
+    throw Error(message);
+  }
+}
+
+// Overrides may change what a model is scored on, not what it is.
+void check_overrides(const std::vector<std::string>& overrides) {
+  for (const std::string& change : overrides) {
+    const std::string key = change.substr(0, change.find_first_of("=."));
+    if (key == "task" || key == "evaluate") continue;
+    throw ConfigError("--set " + change +
+                      ": a trained model stays as it is; allowed here: task.* and evaluate.*");
+  }
+}
+
+}  // namespace
+
+Recipe read_recipe_with_plugins(const fs::path& file, const std::vector<std::string>& overrides,
+                                Plugins& plugins) {
+  for (const std::string& plugin : recipe_plugins(file.string(), overrides)) plugins.load(plugin);
+  return read_recipe(file.string(), overrides, plugins.registry());
+}
+
+std::optional<int64_t> whole_before(const Checkpoints& checkpoints, int64_t step) {
+  std::vector<int64_t> steps = checkpoints.steps();
+  std::reverse(steps.begin(), steps.end());
+  for (const int64_t earlier : steps) {
+    if (earlier >= step) continue;
+    try {
+      verify_checkpoint(checkpoints.path(earlier));
+      return earlier;
+    } catch (const Error&) {
+    }
+  }
+  return std::nullopt;
+}
+
+LoadedRun load_run(const fs::path& path, Plugins& plugins, const LoadRunOptions& options) {
+  check_overrides(options.overrides);
+  const Target target = find_target(path);
+  const TrainerState state = verified(target);
+  LoadedRun run{.folder = target.folder, .checkpoint = target.checkpoint, .step = state.step};
+  run.recipe = read_recipe_with_plugins(target.folder.recipe(), options.overrides, plugins);
+  run.model = std::make_unique<Model>(run.recipe.model, plugins.registry(),
+                                      at::TensorOptions().dtype(at::kFloat).device(options.device),
+                                      activations(run.recipe));
+  load_parameters(target.checkpoint / kModelFile, *run.model);
+  run.task = make(
+      plugins.registry().tasks, run.recipe.task,
+      TaskPlace{.seed = static_cast<uint64_t>(run.recipe.seed), .batch = run.recipe.train.batch});
+  return run;
+}
+
+}  // namespace echo
