@@ -58,7 +58,7 @@ function(echo_add_builtin name)
   target_link_options(echo_plugin_${name} PRIVATE $<$<NOT:$<BOOL:${ECHO_SANITIZE}>>:-Wl,-z,defs>)
   set_target_properties(echo_plugin_${name} PROPERTIES
     OUTPUT_NAME ${name} PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${ECHO_PLUGIN_FOLDER}
-    INSTALL_RPATH "$ORIGIN/.." INSTALL_RPATH_USE_LINK_PATH ON)
+    INSTALL_RPATH "$ORIGIN/..;${ECHO_LIBTORCH_RPATH}")
   install(TARGETS echo_plugin_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/echo-lm)
   set_property(GLOBAL APPEND PROPERTY ECHO_BUILTINS echo_plugin_${name})
 endfunction()

@@ -1,4 +1,5 @@
-# Finds LibTorch in a Python wheel or a LibTorch distribution and makes LibTorch::LibTorch.
+# Finds LibTorch in a Python wheel or a LibTorch distribution; makes LibTorch::LibTorch, and LibTorch::CUDA where
+# ECHO_CUDA is on; sets LibTorch_VERSION and LibTorch_LIBRARY_DIR.
 #
 # Looks in LIBTORCH_ROOT (CMake or environment): a folder that is `torch`, or that holds `torch`. Unlike Torch's own
 # package it needs no CUDA toolkit for a CPU build, and its headers come last in the search order: as -I or -isystem,
@@ -13,8 +14,9 @@ endforeach()
 find_path(LIBTORCH_INCLUDE_DIR ATen/core/Tensor.h PATHS ${_libtorch_folders} PATH_SUFFIXES include NO_DEFAULT_PATH NO_CACHE)
 if(LIBTORCH_INCLUDE_DIR)
   get_filename_component(LIBTORCH_FOLDER "${LIBTORCH_INCLUDE_DIR}" DIRECTORY)
-  find_library(LIBTORCH_CPU_LIBRARY torch_cpu PATHS "${LIBTORCH_FOLDER}/lib" NO_DEFAULT_PATH NO_CACHE)
-  find_library(LIBTORCH_C10_LIBRARY c10 PATHS "${LIBTORCH_FOLDER}/lib" NO_DEFAULT_PATH NO_CACHE)
+  set(LibTorch_LIBRARY_DIR "${LIBTORCH_FOLDER}/lib")
+  find_library(LIBTORCH_CPU_LIBRARY torch_cpu PATHS "${LibTorch_LIBRARY_DIR}" NO_DEFAULT_PATH NO_CACHE)
+  find_library(LIBTORCH_C10_LIBRARY c10 PATHS "${LibTorch_LIBRARY_DIR}" NO_DEFAULT_PATH NO_CACHE)
   set(_libtorch_version_header "${LIBTORCH_INCLUDE_DIR}/torch/headeronly/version.h")
   if(EXISTS "${_libtorch_version_header}")
     file(STRINGS "${_libtorch_version_header}" _libtorch_version_line REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) ")
@@ -44,14 +46,13 @@ endif()
 
 # LibTorch::CUDA: what a program that uses GPUs links besides. It starts without a GPU too.
 if(LibTorch_FOUND AND ECHO_CUDA AND NOT TARGET LibTorch::CUDA)
-  find_library(LIBTORCH_CUDA_LIBRARY torch_cuda PATHS "${LIBTORCH_FOLDER}/lib" NO_DEFAULT_PATH NO_CACHE)
-  find_library(LIBTORCH_C10_CUDA_LIBRARY c10_cuda PATHS "${LIBTORCH_FOLDER}/lib" NO_DEFAULT_PATH NO_CACHE)
+  find_library(LIBTORCH_CUDA_LIBRARY torch_cuda PATHS "${LibTorch_LIBRARY_DIR}" NO_DEFAULT_PATH NO_CACHE)
+  find_library(LIBTORCH_C10_CUDA_LIBRARY c10_cuda PATHS "${LibTorch_LIBRARY_DIR}" NO_DEFAULT_PATH NO_CACHE)
   if(NOT LIBTORCH_CUDA_LIBRARY OR NOT LIBTORCH_C10_CUDA_LIBRARY)
-    message(FATAL_ERROR "ECHO_CUDA needs libtorch_cuda.so and libc10_cuda.so in ${LIBTORCH_FOLDER}/lib; \
+    message(FATAL_ERROR "ECHO_CUDA needs libtorch_cuda.so and libc10_cuda.so in ${LibTorch_LIBRARY_DIR}; \
 ECHO_CUDA=1 ./echo fetches them")
   endif()
   find_package(CUDAToolkit 13 REQUIRED)
-  get_filename_component(_cuda_folder "${CUDAToolkit_LIBRARY_DIR}" REALPATH)
   find_library(LIBTORCH_NCCL_LIBRARY NAMES nccl libnccl.so.2 NO_CACHE
     PATHS "${CUDAToolkit_LIBRARY_DIR}" "${LIBTORCH_FOLDER}/../nvidia/nccl/lib")
   add_library(LibTorch::CUDA INTERFACE IMPORTED)
