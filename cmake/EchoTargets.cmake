@@ -74,3 +74,9 @@ function(echo_add_test name)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${test_LABEL}" SKIP_REGULAR_EXPRESSION "all tests skipped")
 endfunction()
+
+# For tests that load the program's own plugins (tests/support/builtins.h).
+function(echo_test_needs_builtins name)
+  get_property(builtins GLOBAL PROPERTY ECHO_BUILTINS)
+  add_dependencies(${name} ${builtins})
+endfunction()

@@ -20,7 +20,7 @@ constexpr int64_t kPlainColumns = 100;
 Console::Console(std::ostream& out, std::function<Terminal()> look)
     : out_(out), look_(std::move(look)), shown_(Clock::now() - kPlainLine) {}
 
-Console::~Console() { finish(); }
+Console::~Console() { clear(); }
 
 void Console::open_log(const std::filesystem::path& path) {
   try {
@@ -34,14 +34,13 @@ void Console::open_log(const std::filesystem::path& path) {
   }
 }
 
-void Console::finish() {
-  if (drawn_ > 0)
-    out_ << '\r' << std::string(static_cast<size_t>(drawn_), ' ') << '\r' << std::flush;
+void Console::clear() {
+  if (drawn_ > 0) out_ << '\r' << std::string(static_cast<size_t>(drawn_), ' ') << '\r';
   drawn_ = 0;
 }
 
 void Console::line(const std::string& text) {
-  finish();
+  clear();
   out_ << text << std::endl;
   log_only(text);
 }
