@@ -1,6 +1,7 @@
 #include "cli/command.h"
 #include "cli/help.h"
 #include "framework/src/text/near.h"
+#include "trainers/run.h"
 
 #include <echo/error.h>
 
@@ -169,15 +170,7 @@ Plugins& Program::plugins() {
 }
 
 Recipe Program::recipe(const std::string& file, const std::vector<std::string>& overrides) {
-  Plugins& known = plugins();
-  try {
-    for (const std::string& plugin : recipe_plugins(file, overrides)) known.load(plugin);
-  } catch (const ConfigError&) {
-    throw;
-  } catch (const Error& mistake) {
-    throw ConfigError(mistake.what());
-  }
-  return read_recipe(file, overrides, known.registry());
+  return read_recipe_with_plugins(file, overrides, plugins());
 }
 
 }  // namespace echo::cli

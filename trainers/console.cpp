@@ -20,7 +20,7 @@ constexpr int64_t kPlainColumns = 100;
 Console::Console(std::ostream& out, std::function<Terminal()> look)
     : out_(out), look_(std::move(look)), shown_(Clock::now() - kPlainLine) {}
 
-Console::~Console() { clear(); }
+Console::~Console() { finish(); }
 
 void Console::open_log(const std::filesystem::path& path) {
   try {
@@ -34,13 +34,14 @@ void Console::open_log(const std::filesystem::path& path) {
   }
 }
 
-void Console::clear() {
-  if (drawn_ > 0) out_ << '\r' << std::string(static_cast<size_t>(drawn_), ' ') << '\r';
+void Console::finish() {
+  if (drawn_ > 0)
+    out_ << '\r' << std::string(static_cast<size_t>(drawn_), ' ') << '\r' << std::flush;
   drawn_ = 0;
 }
 
 void Console::line(const std::string& text) {
-  clear();
+  finish();
   out_ << text << std::endl;
   log_only(text);
 }

@@ -29,12 +29,11 @@ class Console {
 
   void line(const std::string& text);      // screen and log
   void log_only(const std::string& text);  // log
+  void finish();                           // takes the progress line away
   // `text` is asked for only when it will be shown.
   void progress(const std::function<std::string(int64_t columns)>& text);
 
  private:
-  void clear();
-
   std::ostream& out_;
   std::function<Terminal()> look_;
   std::shared_ptr<spdlog::logger> log_;

@@ -10,9 +10,14 @@ namespace {
 
 constexpr double kSolved = 0.99;
 
-std::unique_ptr<Task> prepared(const Registry& registry, const KindChoice& choice,
-                               const TaskPlace& place) {
-  std::unique_ptr<Task> task = make(registry.tasks, choice, place);
+}  // namespace
+
+std::unique_ptr<Task> evaluation_task(const Recipe& recipe, const Registry& registry,
+                                      const std::string& name) {
+  const KindChoice& choice = name == "task" ? recipe.task : recipe.evaluate.tasks.at(name);
+  std::unique_ptr<Task> task =
+      make(registry.tasks, choice,
+           TaskPlace{.seed = static_cast<uint64_t>(recipe.seed), .batch = recipe.train.batch});
   try {
     task->prepare();
   } catch (const FieldError& mistake) {
@@ -21,23 +26,17 @@ std::unique_ptr<Task> prepared(const Registry& registry, const KindChoice& choic
   return task;
 }
 
-}  // namespace
-
-EvaluationTasks::EvaluationTasks(const Recipe& recipe, const Registry& registry) {
-  const TaskPlace place{.seed = static_cast<uint64_t>(recipe.seed), .batch = recipe.train.batch};
-  tasks_["task"] = prepared(registry, recipe.task, place);
+NamedTasks evaluation_tasks(const Recipe& recipe, const Registry& registry) {
+  NamedTasks tasks;
+  tasks.emplace_back("task", evaluation_task(recipe, registry, "task"));
   for (const auto& [name, choice] : recipe.evaluate.tasks)
-    tasks_[name] = prepared(registry, choice, place);
+    tasks.emplace_back(name, evaluation_task(recipe, registry, name));
+  return tasks;
 }
 
 int64_t samples_of(const TaskInfo& info, Split split) {
   if (split == Split::train) return info.train_samples;
   return split == Split::validation ? info.validation_samples : info.test_samples;
-}
-
-const char* split_name(Split split) {
-  if (split == Split::train) return "train";
-  return split == Split::validation ? "validation" : "test";
 }
 
 std::optional<Split> final_split(const TaskInfo& info) {

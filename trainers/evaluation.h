@@ -7,30 +7,26 @@
 #include <echo/task.h>
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
 namespace echo {
 
-// The tasks that a run is scored on, ready to be used: its own, called "task", and those of
+// A task that a run is scored on, ready to be used: the recipe's own, called "task", or one of
 // evaluate.tasks.
-class EvaluationTasks {
- public:
-  EvaluationTasks(const Recipe& recipe, const Registry& registry);
+std::unique_ptr<Task> evaluation_task(const Recipe& recipe, const Registry& registry,
+                                      const std::string& name);
 
-  const Task& own() const { return *tasks_.at("task"); }
-  const std::map<std::string, std::unique_ptr<Task>>& all() const { return tasks_; }
-
- private:
-  std::map<std::string, std::unique_ptr<Task>> tasks_;
-};
+// All of them, the recipe's own first.
+using NamedTasks = std::vector<std::pair<std::string, std::unique_ptr<Task>>>;
+NamedTasks evaluation_tasks(const Recipe& recipe, const Registry& registry);
 
 int64_t samples_of(const TaskInfo& info, Split split);
-const char* split_name(Split split);
 
 // The held-out split that a finished model is scored on: test, else validation, else none.
 std::optional<Split> final_split(const TaskInfo& info);

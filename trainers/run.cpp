@@ -74,7 +74,13 @@ void check_overrides(const std::vector<std::string>& overrides) {
 
 Recipe read_recipe_with_plugins(const fs::path& file, const std::vector<std::string>& overrides,
                                 Plugins& plugins) {
-  for (const std::string& plugin : recipe_plugins(file.string(), overrides)) plugins.load(plugin);
+  for (const std::string& plugin : recipe_plugins(file.string(), overrides)) {
+    try {
+      plugins.load(plugin);
+    } catch (const Error& mistake) {
+      throw ConfigError(mistake.what());  // the user named the file
+    }
+  }
   return read_recipe(file.string(), overrides, plugins.registry());
 }
 

@@ -43,10 +43,10 @@ Trainer::Trainer(const Recipe& recipe, const Plugins& plugins, const RunFolder& 
     : recipe_(recipe),
       folder_(folder),
       console_(console),
-      tasks_(recipe, plugins.registry()),
+      tasks_(evaluation_tasks(recipe, plugins.registry())),
       learner_(recipe, plugins.registry(), device),
       metadata_(model_metadata(recipe, plugins.loaded(), plugins.registry())),
-      plan_{.task = &tasks_.own(),
+      plan_{.task = tasks_.front().second.get(),
             .batch = recipe.train.batch,
             .accumulation = recipe.train.accumulation,
             .device = device},
@@ -168,7 +168,7 @@ bool Trainer::checkpoint_due() const {
 
 void Trainer::evaluate_all() {
   Json scores = Json::object();
-  for (const auto& [name, task] : tasks_.all()) {
+  for (const auto& [name, task] : tasks_) {
     if (task->info().validation_samples == 0) continue;
     const Scores sums = evaluate_one(name, *task, Split::validation);
     scores[name] = scores_json(sums);
@@ -193,7 +193,7 @@ Scores Trainer::evaluate_one(const std::string& name, const Task& task, Split sp
 }
 
 void Trainer::judge(const Scores& scores) {
-  const TaskInfo info = tasks_.own().info();
+  const TaskInfo info = tasks_.front().second->info();
   const std::optional<double> value = metric_of(info, scores);
   if (!value) return;
   if (!state_.best || better(info, *value, *state_.best)) state_.best = value;
@@ -220,7 +220,7 @@ void Trainer::finish() {
 }
 
 Json Trainer::summary() {
-  const TaskInfo info = tasks_.own().info();
+  const TaskInfo info = tasks_.front().second->info();
   Json content = {{"step", state_.step},
                   {"metric", info.metric},
                   {"best", or_null(state_.best)},
@@ -229,7 +229,7 @@ Json Trainer::summary() {
                   {"tokens", state_.tokens},
                   {"tokens_per_second",
                    static_cast<double>(state_.tokens) / std::max(state_.training_seconds, 1e-9)}};
-  for (const auto& [name, task] : tasks_.all()) content["final"][name] = final_scores(name, *task);
+  for (const auto& [name, task] : tasks_) content["final"][name] = final_scores(name, *task);
   content["seconds"] = seconds();
   return content;
 }

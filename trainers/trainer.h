@@ -59,7 +59,7 @@ class Trainer {
   Recipe recipe_;
   RunFolder folder_;
   Console& console_;
-  EvaluationTasks tasks_;
+  NamedTasks tasks_;  // the recipe's own first
   Learner learner_;
   std::map<std::string, std::string> metadata_;
   DataPlan plan_;

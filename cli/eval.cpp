@@ -1,0 +1,148 @@
+#include "cli/command.h"
+#include "cli/table.h"
+#include "framework/src/text/near.h"
+#include "trainers/determinism.h"
+#include "trainers/device.h"
+#include "trainers/score.h"
+
+#include <echo/error.h>
+
+#include <iostream>
+#include <set>
+#include <unistd.h>
+
+namespace echo::cli {
+
+namespace {
+
+struct EvalArguments {
+  std::vector<std::string> runs;
+  ScoreRequest request;
+  std::string split;
+  std::string device = "cpu";
+  int64_t threads = 0;
+  bool as_json = false;
+};
+
+std::optional<Split> read_split(const std::string& name) {
+  if (name.empty()) return std::nullopt;
+  for (const Split split : {Split::train, Split::validation, Split::test}) {
+    if (name == split_name(split)) return split;
+  }
+  throw ConfigError("--split: unknown split '" + name +
+                    "'; the splits are train, validation, test");
+}
+
+// One line of the table: a task, or a slice of it.
+struct Row {
+  std::string run;
+  const TaskScores* of;
+  std::string slice;
+  std::map<std::string, double> scores;
+};
+
+// "accuracy/64/4" is the accuracy of the slice 64/4.
+std::vector<Row> rows_of(const std::string& run, const TaskScores& scored) {
+  std::map<std::string, Row> rows;  // by slice; the whole task is ""
+  for (const auto& [name, score] : scored.scores) {
+    if (score.count <= 0) continue;
+    const size_t end = name.find('/');
+    const std::string slice = end == std::string::npos ? "" : name.substr(end + 1);
+    Row& row = rows.try_emplace(slice, Row{run, &scored, slice, {}}).first->second;
+    row.scores[name.substr(0, end)] = score.mean();
+  }
+  std::vector<Row> list;
+  for (auto& [slice, row] : rows) list.push_back(std::move(row));
+  return list;
+}
+
+// Whatever the scores of different tasks, one table.
+Table table_of(const std::vector<Row>& rows) {
+  std::set<std::string> scores;
+  bool slices = false;
+  for (const Row& row : rows) {
+    for (const auto& [name, value] : row.scores) scores.insert(name);
+    slices = slices || !row.slice.empty();
+  }
+  std::vector<std::string> columns = {"run", "step", "task"};
+  if (slices) columns.emplace_back("slice");
+  for (const char* name : {"split", "samples", "state_bytes"}) columns.emplace_back(name);
+  columns.insert(columns.end(), scores.begin(), scores.end());
+  Table table(columns);
+  for (const Row& row : rows) {
+    std::vector<Cell> cells = {word(row.run), count(row.of->step), word(row.of->task)};
+    if (slices) cells.push_back(row.slice.empty() ? nothing() : word(row.slice));
+    cells.push_back(word(split_name(row.of->split)));
+    cells.push_back(count(row.of->samples));
+    cells.push_back(bytes(row.of->state_bytes));
+    for (const std::string& name : scores) {
+      const auto found = row.scores.find(name);
+      cells.push_back(found == row.scores.end() ? nothing() : number(found->second));
+    }
+    table.add(std::move(cells));
+  }
+  return table;
+}
+
+// What a reader that does not solve the task would get.
+void print_levels(const std::vector<TaskScores>& results) {
+  std::set<std::string> said;
+  for (const TaskScores& result : results) {
+    std::string levels;
+    for (const auto& [name, value] : result.info.levels)
+      levels += (levels.empty() ? "" : ", ") + name + " " + number(value).text;
+    if (!levels.empty() && said.insert(result.task + levels).second)
+      std::cout << "\nchance levels of " << result.task << ": " << levels << "\n";
+  }
+}
+
+int run(Program& program, EvalArguments arguments) {
+  if (arguments.runs.empty())
+    throw ConfigError("eval needs a RUN, as in `" + program_name() + " eval runs/NAME`");
+  use_deterministic_threads(arguments.threads);
+  arguments.request.split = read_split(arguments.split);
+  arguments.request.device = parse_device(arguments.device);
+  Console console(std::cerr, [] { return look_at(STDERR_FILENO); });
+  std::vector<std::pair<std::string, std::vector<TaskScores>>> scored;
+  for (const std::string& folder : arguments.runs) {
+    arguments.request.run = folder;
+    scored.emplace_back(folder, score_run(arguments.request, program.plugins(), console));
+  }
+  console.finish();
+  std::vector<Row> rows;
+  for (const auto& [folder, results] : scored) {
+    for (const TaskScores& result : results) {
+      const std::vector<Row> more = rows_of(folder, result);
+      rows.insert(rows.end(), more.begin(), more.end());
+    }
+  }
+  table_of(rows).print(arguments.as_json);
+  if (arguments.as_json) return kDone;
+  for (const auto& [folder, results] : scored) print_levels(results);
+  return kDone;
+}
+
+}  // namespace
+
+void add_eval(Program& program) {
+  auto arguments = std::make_shared<EvalArguments>();
+  Command& command = program.command("Train and score", "eval", "score trained runs");
+  command.argument("RUN", arguments->runs, "run folders, or checkpoints in them");
+  command.option("--task", arguments->request.task, "TASK",
+                 "only this one: task (the recipe's own), a name of evaluate.tasks, or a kind");
+  command.option("--split", arguments->split, "SPLIT",
+                 "train, validation or test (test, else validation)");
+  command.repeated("--set", arguments->request.overrides, "KEY=VALUE",
+                   "change what is scored, as in task.length=256");
+  command.add_device(arguments->device);
+  command.option("--threads", arguments->threads, "N", "threads to compute with")
+      ->check(CLI::Range(1, 4096));
+  command.add_json(arguments->as_json);
+  command.example("eval runs/ska runs/attention", "two runs side by side");
+  command.example("eval runs/ska --set task.length=256 --set task.pairs=16",
+                  "on longer samples than it was trained on");
+  command.example("eval runs/ska/checkpoints/000400 --split validation --json", "one checkpoint");
+  command.run = [&program, arguments] { return run(program, *arguments); };
+}
+
+}  // namespace echo::cli

@@ -1,0 +1,111 @@
+#include "trainers/train.h"
+
+#include "cli/command.h"
+#include "cli/table.h"
+#include "trainers/text.h"
+
+#include <echo/error.h>
+
+#include <fstream>
+#include <iostream>
+#include <unistd.h>
+
+namespace echo::cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// The command line as the system keeps it.
+std::vector<std::string> command_line() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> words;
+  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
+  return words;
+}
+
+// "accuracy 0.9912, loss 0.0312 (test, 1000 samples; chance: key-blind 0.125)"
+std::string final_text(const Json& task) {
+  if (!task.contains("scores")) return "has no held-out split";
+  std::string text;
+  for (const auto& [name, value] : task["scores"].items()) {
+    if (name.find('/') != std::string::npos) continue;  // a slice: in the files
+    text += (text.empty() ? "" : ", ") + name + " " + number_text(value.get<double>());
+  }
+  text += " (" + task["split"].get<std::string>() + ", " +
+          count(task["samples"].get<int64_t>()).text + " samples";
+  if (task.contains("levels")) {
+    std::string levels;
+    for (const auto& [name, value] : task["levels"].items())
+      levels +=
+          (levels.empty() ? "; chance: " : ", ") + name + " " + number_text(value.get<double>());
+    text += levels;
+  }
+  return text + ")";
+}
+
+std::string solved_text(const Json& summary) {
+  if (summary["steps_to_solve"].is_null()) return "no";
+  return "at step " + count(summary["steps_to_solve"].get<int64_t>()).text;
+}
+
+void print_summary(const TrainResult& result) {
+  const Json& summary = result.summary;
+  const Json& own = summary["final"]["task"];
+  std::vector<std::pair<std::string, std::string>> lines = {
+      {"run", result.folder.path().string()},
+      {"steps", count(result.step).text + " in " + duration_text(summary["seconds"].get<double>()) +
+                    ", " + count_text(summary["tokens_per_second"].get<double>()) + " tokens/s"},
+      {"parameters", count(summary["parameters"].get<int64_t>()).text},
+      {"state", bytes(own["state_bytes"].get<int64_t>()).text + " per sequence of " +
+                    count(own["length"].get<int64_t>()).text + " tokens"}};
+  for (const auto& [name, task] : summary["final"].items())
+    lines.emplace_back(name, final_text(task));
+  if (summary["metric"] == "accuracy") lines.emplace_back("solved", solved_text(summary));
+  if (std::filesystem::exists(result.folder.report()))
+    lines.emplace_back("report", result.folder.report().string());
+  print_pairs(lines);
+}
+
+int run(Program& program, TrainRequest request) {
+  request.command = command_line();
+  Console console(std::cerr, [] { return look_at(STDERR_FILENO); });
+  const TrainResult result = train(request, program.plugins(), console);
+  if (result.outcome == Outcome::finished) {
+    print_summary(result);
+    return kDone;
+  }
+  console.line("stopped after step " + std::to_string(result.step) + "; go on with `" +
+               program_name() + " train --resume --run " + result.folder.path().string() + "`");
+  return kStopped;
+}
+
+}  // namespace
+
+void add_train(Program& program) {
+  auto request = std::make_shared<TrainRequest>();
+  Command& command = program.command("Train and score", "train", "train a model as a recipe says");
+  command.argument("RECIPE", request->recipe, "what to train; may be left out with --resume --run");
+  command.option("--run", request->run, "DIR", "the run folder (runs/NAME, by the recipe's name)");
+  command.flag("--resume", request->resume, "go on with an unfinished run");
+  command.option("--from", request->from, "STEP",
+                 "with --resume: go on from this checkpoint and forget what came later");
+  command.add_overrides(request->overrides);
+  command.add_device(request->device);
+  command.option("--threads", request->threads, "N", "threads to compute with")
+      ->check(CLI::Range(1, 4096));
+  command.example("train recipes/quickstart.yaml", "a small model on English text");
+  command.example("train recipes/mqar/ska.yaml --set train.steps=500", "one value changed");
+  command.example("train recipes/mqar/ska.yaml --run runs/try", "into a folder of your choice");
+  command.example("train --resume --run runs/try", "on with a run that was stopped");
+  command.notes =
+      "Ctrl-C (or SIGTERM) finishes the step, saves a checkpoint and leaves with exit code 75; a "
+      "second Ctrl-C ends at once. A run that is resumed, even after a crash, gives the same "
+      "numbers as one that was never interrupted.\n\n"
+      "A finished run is never overwritten: the next one goes to DIR-2. When a run is resumed, "
+      "its own recipe counts; --set may change train.steps, train.log_every, train.checkpoint "
+      "and evaluate only.";
+  command.run = [&program, request] { return run(program, *request); };
+}
+
+}  // namespace echo::cli
