@@ -55,7 +55,9 @@ function(echo_add_builtin name)
   echo_target(${name}_objects)
   add_library(echo_plugin_${name} MODULE $<TARGET_OBJECTS:${name}_objects>)
   target_link_libraries(echo_plugin_${name} PRIVATE ${builtin_LIBRARIES} echo_framework echo_options)
-  target_link_options(echo_plugin_${name} PRIVATE $<$<NOT:$<BOOL:${ECHO_SANITIZE}>>:-Wl,-z,defs>)
+  if(NOT ECHO_SANITIZE)
+    target_link_options(echo_plugin_${name} PRIVATE -Wl,-z,defs)
+  endif()
   set_target_properties(echo_plugin_${name} PROPERTIES
     OUTPUT_NAME ${name} PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${ECHO_PLUGIN_FOLDER}
     INSTALL_RPATH "$ORIGIN/..;${ECHO_LIBTORCH_RPATH}")
