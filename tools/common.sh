@@ -65,6 +65,7 @@ found() {  # found KIND:WHAT, the second column of tools/packages
       done
       return 1
       ;;
+    script) [[ -d /usr/share/javascript/$what ]] ;;
     library) compgen -G "/usr/lib/llvm-14/lib/clang/*/lib/linux/lib$what*" > /dev/null ;;
   esac
 }
