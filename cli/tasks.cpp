@@ -11,6 +11,8 @@
 #include <map>
 #include <unistd.h>
 
+#include <ATen/ATen.h>
+
 namespace echo::cli {
 
 namespace {
