@@ -55,7 +55,8 @@ std::string described(const std::string& name, const Curve& curve) {
     if (low != first && low != last) text += ", lowest " + at(low);
     if (high != first && high != last) text += ", highest " + at(high);
   }
-  if (broken > 0) text += ", not finite at " + std::to_string(broken) + " steps";
+  if (broken == 1) text += ", not finite at one step";
+  if (broken > 1) text += ", not finite at " + std::to_string(broken) + " steps";
   return text;
 }
 
