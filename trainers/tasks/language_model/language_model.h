@@ -18,8 +18,8 @@ struct LanguageModelOptions {
   int64_t length = 256;
   double held_out = 0.1;
   std::optional<int64_t> context;
-  int64_t validation_samples = 256;
-  int64_t test_samples = 2048;
+  int64_t validation_samples = 128;
+  int64_t test_samples = 512;
   std::optional<int64_t> seed;
 
   void visit(Fields& fields);
