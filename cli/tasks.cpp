@@ -1,6 +1,4 @@
-#include "cli/command.h"
-#include "cli/table.h"
-#include "framework/src/recipe/kinds.h"
+#include "cli/kind_list.h"
 #include "framework/src/text/near.h"
 #include "framework/src/text/terminal.h"
 #include "trainers/data/dump.h"
@@ -33,17 +31,8 @@ struct ChosenTask {
   std::unique_ptr<Task> task;
 };
 
-void check_kind(const Registry& registry, const std::string& name) {
-  if (registry.tasks.find(name)) return;
-  std::vector<std::string> known;
-  for (const auto& [kind, entry] : registry.tasks.all()) known.push_back(kind);
-  const std::string near = did_you_mean(name, known);
-  throw ConfigError("unknown task '" + name + "'" + (near.empty() ? "; known" : near + " Known") +
-                    " tasks: " + join(known));
-}
-
 KindChoice choose(const Registry& registry, const TasksArguments& arguments) {
-  check_kind(registry, arguments.kind);
+  find_kind(registry.tasks, arguments.kind, "task");
   Node fields;
   fields.type = Node::Type::map;
   fields.where = {"tasks " + arguments.kind, 0, 0};
@@ -77,13 +66,6 @@ Split read_split(const std::string& name) {
   const std::string near = did_you_mean(name, known);
   throw ConfigError("--split: unknown split '" + name + "'" +
                     (near.empty() ? "; the" : near + " The") + " splits are " + join(known));
-}
-
-int list_kinds(const Registry& registry, bool as_json) {
-  Table table({"kind", "summary"});
-  for (const auto& [name, kind] : registry.tasks.all()) table.add({word(name), word(kind.summary)});
-  table.print(as_json);
-  return kDone;
 }
 
 // Samples [0, wanted), as many as the split has.
@@ -134,21 +116,6 @@ int print_samples(const Registry& registry, const TasksArguments& arguments) {
   return kDone;
 }
 
-// A tree of values that write_kind has made.
-nlohmann::ordered_json json_of(const Node& node) {
-  using json = nlohmann::ordered_json;
-  if (node.is_null()) return nullptr;
-  if (node.is_scalar()) {
-    if (node.quoted) return node.text;
-    const json value = json::parse(node.text, nullptr, /*allow_exceptions=*/false);
-    return value.is_discarded() ? json(node.text) : value;  // a number, true or false; else a word
-  }
-  json value = node.is_list() ? json::array() : json::object();
-  for (const Node& item : node.items) value.push_back(json_of(item));
-  for (const Node::Entry& entry : node.entries) value[entry.key] = json_of(entry.value);
-  return value;
-}
-
 int dump(const Registry& registry, const TasksArguments& arguments) {
   const Split split = read_split(arguments.split);
   const ChosenTask chosen = prepare(registry, arguments);
@@ -159,7 +126,7 @@ int dump(const Registry& registry, const TasksArguments& arguments) {
   options.remove("kind");
   dump_task(*chosen.task, split, count, arguments.dump,
             {{"kind", chosen.choice.kind},
-             {"options", json_of(options).dump()},
+             {"options", to_json(options).dump()},
              {"split", split_name(split)}});
   std::cout << "wrote " << count << " samples of the " << split_name(split) << " split to "
             << arguments.dump << "\n";
@@ -174,13 +141,21 @@ std::string number_list(const std::map<std::string, double>& numbers) {
 }
 
 // Fields and what a model is measured by; nothing is read or drawn.
-int describe(const Registry& registry, const TasksArguments& arguments) {
-  const KindChoice choice = choose(registry, arguments);
-  const TaskInfo info = make(registry.tasks, choice, TaskPlace{})->info();
-  print_pairs({{"vocabulary", count(info.vocabulary).text},
-               {"length", count(info.length).text},
-               {"metric", info.metric},
-               {"levels", number_list(info.levels)}});
+int show_kind(const Registry& registry, const TasksArguments& arguments) {
+  const TaskKind& kind = find_kind(registry.tasks, arguments.kind, "task");
+  const TaskInfo info = make(registry.tasks, choose(registry, arguments), TaskPlace{})->info();
+  if (!arguments.as_json) {
+    return print_kind(kind, {{"vocabulary", count(info.vocabulary).text},
+                             {"length", count(info.length).text},
+                             {"metric", info.metric},
+                             {"levels", number_list(info.levels)}});
+  }
+  nlohmann::ordered_json found = kind_json(kind);
+  found["vocabulary"] = info.vocabulary;
+  found["length"] = info.length;
+  found["metric"] = info.metric;
+  found["levels"] = info.levels;
+  std::cout << found.dump(2) << "\n";
   return kDone;
 }
 
@@ -200,10 +175,10 @@ int run(Program& program, const TasksArguments& arguments) {
     throw ConfigError("--sample prints and --dump writes; give one of them");
   if (arguments.count && arguments.dump.empty())
     throw ConfigError("--count belongs to --dump; --sample N takes the number itself");
-  if (arguments.kind.empty()) return list_kinds(registry, arguments.as_json);
+  if (arguments.kind.empty()) return list_kinds(registry.tasks, arguments.as_json);
   if (!arguments.dump.empty()) return dump(registry, arguments);
   if (arguments.samples) return print_samples(registry, arguments);
-  return describe(registry, arguments);
+  return show_kind(registry, arguments);
 }
 
 }  // namespace

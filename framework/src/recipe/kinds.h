@@ -43,6 +43,17 @@ KindChoice complete(const Kinds<Product, Where>& kinds, KindChoice choice, const
   return choice;
 }
 
+// The kind of a name that came from the command line. Throws ConfigError for an unknown one.
+template <class Product, class Where>
+const KindOf<Product, Where>& find_kind(const Kinds<Product, Where>& kinds, const std::string& name,
+                                        const std::string& sort) {
+  if (const auto* kind = kinds.find(name)) return *kind;
+  std::vector<std::string> known;
+  for (const auto& [other, kind] : kinds.all()) known.push_back(other);
+  throw ConfigError("unknown " + sort + " '" + name + "'" +
+                    known_words(name, "known " + sort + "s", known));
+}
+
 // {kind: ska, heads: 2, ...} with the present values of all fields.
 Node write_kind(const KindChoice& choice);
 
