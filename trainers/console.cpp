@@ -42,7 +42,8 @@ void Console::finish() {
 
 void Console::line(const std::string& text) {
   finish();
-  out_ << text << std::endl;
+  const Terminal terminal = look_();
+  out_ << (terminal.interactive ? wrap(text, terminal.width, 2) : text) << std::endl;
   log_only(text);
 }
 

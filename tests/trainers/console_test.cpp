@@ -39,6 +39,12 @@ TEST(Console, ClearsTheProgressLineBeforeALine) {
   EXPECT_EQ(out.str(), "\rhalf\r    \rwhole\n");
 }
 
+TEST(Console, BreaksLinesAtTheWidthOfTheTerminal) {
+  std::ostringstream out;
+  Console(out, narrow).line("a line of more than twenty columns");
+  EXPECT_EQ(out.str(), "a line of more than\n  twenty columns\n");
+}
+
 TEST(Console, RedrawsAtMostTenTimesASecond) {
   std::ostringstream out;
   Console console(out, narrow);
