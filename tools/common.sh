@@ -66,7 +66,6 @@ found() {  # found KIND:WHAT, the second column of tools/packages
       return 1
       ;;
     script) [[ -d /usr/share/javascript/$what ]] ;;
-    script) [[ -d /usr/share/javascript/$what || -d /usr/share/nodejs/$what ]] ;;
     library) compgen -G "/usr/lib/llvm-14/lib/clang/*/lib/linux/lib$what*" > /dev/null ;;
   esac
 }
