@@ -50,8 +50,8 @@ void print_fields(const std::vector<FieldDescription>& fields) {
   std::vector<std::pair<std::string, std::string>> pairs;
   for (const FieldDescription& field : fields) {
     const std::string range = field.range.empty() ? "" : ", " + field.range;
-    pairs.push_back(
-        {field.name, field.help + " (" + field.type + range + "; default " + default_text(field) + ")"});
+    pairs.push_back({field.name, field.help + " (" + field.type + range + "; default " +
+                                     default_text(field) + ")"});
   }
   print_pairs(pairs);
 }
