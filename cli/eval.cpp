@@ -25,12 +25,10 @@ struct EvalArguments {
 };
 
 std::optional<Split> read_split(const std::string& name) {
-  if (name.empty()) return std::nullopt;
   for (const Split split : {Split::train, Split::validation, Split::test}) {
     if (name == split_name(split)) return split;
   }
-  throw ConfigError("--split: unknown split '" + name +
-                    "'; the splits are train, validation, test");
+  return std::nullopt;
 }
 
 // One line of the table: a task, or a slice of it.
@@ -103,6 +101,7 @@ int run(Program& program, EvalArguments arguments) {
   arguments.request.split = read_split(arguments.split);
   arguments.request.device = parse_device(arguments.device);
   Console console(std::cerr, [] { return look_at(STDERR_FILENO); });
+  console.wait();
   std::vector<std::pair<std::string, std::vector<TaskScores>>> scored;
   for (const std::string& folder : arguments.runs) {
     arguments.request.run = folder;
@@ -130,8 +129,8 @@ void add_eval(Program& program) {
   command.argument("RUN", arguments->runs, "run folders, or checkpoints in them");
   command.option("--task", arguments->request.task, "TASK",
                  "only this one: task (the recipe's own), a name of evaluate.tasks, or a kind");
-  command.option("--split", arguments->split, "SPLIT",
-                 "train, validation or test (test, else validation)");
+  command.choice("--split", arguments->split, {"train", "validation", "test"}, "SPLIT",
+                 "what to score on (test, else validation)");
   command.repeated("--set", arguments->request.overrides, "KEY=VALUE",
                    "change what is scored, as in task.length=256");
   command.add_device(arguments->device);

@@ -40,6 +40,8 @@ void Console::finish() {
   drawn_ = 0;
 }
 
+void Console::wait() { shown_ = Clock::now(); }
+
 void Console::line(const std::string& text) {
   finish();
   const Terminal terminal = look_();

@@ -30,6 +30,7 @@ class Console {
   void line(const std::string& text);      // screen and log
   void log_only(const std::string& text);  // log
   void finish();                           // takes the progress line away
+  void wait();                             // no plain line of progress for the next ten seconds
   // `text` is asked for only when it will be shown.
   void progress(const std::function<std::string(int64_t columns)>& text);
 

@@ -27,9 +27,10 @@ std::vector<std::string> chosen_tasks(const ScoreRequest& request, const Recipe&
   for (const std::string& name : names) {
     if (name == request.task) return {name};
   }
+  const std::string near = did_you_mean(request.task, names);
   throw ConfigError("--task " + request.task + ": the run " + request.run +
                     " has no such task, and no kind of task is called so" +
-                    did_you_mean(request.task, names) + "; it has " + join(names));
+                    (near.empty() ? "; it" : near + " It") + " has " + join(names));
 }
 
 Split chosen_split(const ScoreRequest& request, const std::string& name, const TaskInfo& info) {

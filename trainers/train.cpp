@@ -4,6 +4,7 @@
 #include "trainers/determinism.h"
 #include "trainers/device.h"
 #include "trainers/recipe_changes.h"
+#include "trainers/report/report.h"
 #include "trainers/run.h"
 #include "trainers/text.h"
 
@@ -225,6 +226,15 @@ void lock_new_folder(Plan& plan) {
               "; choose another folder with --run");
 }
 
+// A report that cannot be written does not undo a run.
+void report(const RunFolder& folder, Console& console) {
+  try {
+    write_report(folder.path());
+  } catch (const Error& failure) {
+    console.line(std::string("no report was written: ") + failure.what());
+  }
+}
+
 bool nothing_left(const Plan& plan) {
   return plan.folder.stage() == RunStage::finished && plan.checkpoint &&
          *plan.checkpoint == plan.recipe.train.steps.value();
@@ -265,6 +275,7 @@ TrainResult train(const TrainRequest& request, Plugins& plugins, Console& consol
     throw;
   }
   result.step = trainer.state().step;
+  report(plan.folder, console);
   if (result.outcome == Outcome::finished) result.summary = read_json_file(plan.folder.summary());
   return result;
 }

@@ -51,7 +51,7 @@ TEST_F(TrainerTest, WritesTheFilesOfARunFolder) {
   EXPECT_EQ(result.outcome, Outcome::finished);
   EXPECT_EQ(result.step, 12);
   for (const fs::path& file : {run.run().recipe(), run.run().environment(), run.run().metrics(),
-                               run.run().summary(), run.run().log()})
+                               run.run().summary(), run.run().report(), run.run().log()})
     EXPECT_TRUE(fs::is_regular_file(file)) << file;
   EXPECT_THAT(run.run().checkpoints().steps(), ElementsAre(8, 12));
   EXPECT_EQ(run.run().checkpoints().latest(), 12);
