@@ -30,6 +30,7 @@ struct TaskInfo {
   bool prefix = false;   // batches have `prefix`
   bool starts = false;   // batches may have `starts`
   bool lengths = false;  // batches may have `lengths`
+  bool text = false;     // encode() and decode() are for text, else for numbers
   std::string metric =
       "accuracy";  // the score that matters: "accuracy" (higher is better), "bits_per_byte" (lower)
   std::map<std::string, double> levels;  // chance levels, as "key-blind": 0.25

@@ -2,6 +2,8 @@
 
 #include <echo/random.h>
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 
 namespace echo {
@@ -89,6 +91,18 @@ ModelState Model::initial_state(int64_t batch, int64_t capacity) const {
   for (const Branch& branch : branches_)
     state.branches.push_back(branch.mixer->initial_state(options));
   return state;
+}
+
+bool Model::reads_token_by_token() const {
+  return std::all_of(branches_.begin(), branches_.end(), [](const Branch& branch) {
+    const Traits& traits = branch.mixer->traits();
+    return traits.causal && !traits.needs_prefix;
+  });
+}
+
+std::optional<int64_t> Model::longest() const {
+  if (!positions_.defined()) return std::nullopt;
+  return positions_.size(0);
 }
 
 at::Tensor Model::dropped(const at::Tensor& x, const std::string& site,

@@ -59,6 +59,11 @@ class Model final : public Module {
   // without growing.
   ModelState initial_state(int64_t batch, int64_t capacity) const;
 
+  // Every mixer can go on from a state, one token after the other: causal, without a prefix.
+  bool reads_token_by_token() const;
+  // Tokens of the longest sequence that has positions; none: no limit.
+  std::optional<int64_t> longest() const;
+
   int64_t vocabulary() const { return embedding_.size(0); }
   int64_t parameter_count() const;
   at::Device device() const { return embedding_.device(); }

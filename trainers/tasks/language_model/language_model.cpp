@@ -100,6 +100,7 @@ TaskInfo LanguageModel::info() const {
   TaskInfo info;
   info.vocabulary = 256;
   info.length = options_.length;
+  info.text = true;
   info.metric = "bits_per_byte";
   info.levels["uninformed"] = 8;
   if (!text_) return info;

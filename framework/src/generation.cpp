@@ -1,0 +1,100 @@
+#include "framework/src/generation.h"
+
+#include <echo/error.h>
+#include <echo/random.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+namespace echo {
+
+namespace {
+
+constexpr int64_t kStretch = 1024;             // tokens of the prompt that are read at once
+constexpr int64_t kLargestCapacity = 1 << 16;  // longer memories grow when they are needed
+
+void check(const Model& model, const std::vector<int64_t>& prompt,
+           const GenerationOptions& options) {
+  if (!model.reads_token_by_token()) {
+    throw ConfigError(
+        "this model reads its whole prefix at once, so it cannot generate; a model generates when "
+        "all its mixers are causal");
+  }
+  if (prompt.empty()) throw ConfigError("the prompt is empty; give at least one token");
+  for (const int64_t token : prompt) {
+    if (token < 0 || token >= model.vocabulary()) {
+      throw ConfigError("the token " + std::to_string(token) +
+                        " is not in the vocabulary: tokens are 0 to " +
+                        std::to_string(model.vocabulary() - 1));
+    }
+  }
+  if (options.max_tokens < 0) throw ConfigError("the number of new tokens must be at least 0");
+  if (!(options.temperature >= 0) || !std::isfinite(options.temperature))
+    throw ConfigError("the temperature must be at least 0");
+  if (options.top_k < 0) throw ConfigError("top-k must be at least 0; 0 chooses among all tokens");
+  const auto tokens = static_cast<int64_t>(prompt.size()) + options.max_tokens;
+  if (model.longest() && tokens - 1 > *model.longest()) {
+    throw ConfigError("the model has learned positions for " + std::to_string(*model.longest()) +
+                      " tokens, but the prompt has " + std::to_string(prompt.size()) + " and " +
+                      std::to_string(options.max_tokens) +
+                      " new ones are asked for; ask for fewer, or shorten the prompt");
+  }
+}
+
+// The log-probabilities of the next token, up to a constant: (V), float32 on the CPU.
+at::Tensor read(Model& model, ModelState& state, const int64_t* tokens, int64_t count) {
+  const at::Tensor input =
+      at::from_blob(const_cast<int64_t*>(tokens), {1, count}, at::TensorOptions(at::kLong))
+          .to(model.device(), at::kLong, /*non_blocking=*/false, /*copy=*/true);
+  ModelSpan span;
+  span.state = &state;
+  const at::Tensor hidden = model.hidden(input, span);
+  return model.logits(hidden.select(1, count - 1)).squeeze(0).to(at::kCPU, at::kFloat);
+}
+
+int64_t choose(const at::Tensor& logits, const GenerationOptions& options, at::Generator& stream) {
+  if (!at::isfinite(logits).all().item<bool>()) {
+    throw Error(
+        "the model's output is not finite, so no token can be chosen; its training may "
+        "have gone wrong: look at the loss in its report, or take an earlier checkpoint");
+  }
+  if (options.temperature == 0) return logits.argmax().item<int64_t>();
+  at::Tensor scores = logits.to(at::kDouble) / options.temperature;
+  scores = scores - scores.max();  // a tiny temperature would overflow
+  if (options.top_k > 0 && options.top_k < scores.numel()) {
+    const auto [kept, places] = scores.topk(options.top_k);
+    return places[at::multinomial(kept.softmax(0), 1, false, stream).item<int64_t>()]
+        .item<int64_t>();
+  }
+  return at::multinomial(scores.softmax(0), 1, false, stream).item<int64_t>();
+}
+
+}  // namespace
+
+std::vector<int64_t> generate(Model& model, const std::vector<int64_t>& prompt,
+                              const GenerationOptions& options,
+                              const std::function<bool(int64_t token)>& on_token) {
+  check(model, prompt, options);
+  const c10::NoGradGuard no_gradients;
+  const auto length = static_cast<int64_t>(prompt.size());
+  ModelState state =
+      model.initial_state(1, length + std::min(options.max_tokens, kLargestCapacity));
+  at::Generator stream = generator(options.seed, "generate");
+  at::Tensor logits;
+  for (int64_t begin = 0; begin < length && options.max_tokens > 0; begin += kStretch) {
+    logits = read(model, state, prompt.data() + begin, std::min(kStretch, length - begin));
+  }
+  std::vector<int64_t> tokens;
+  while (static_cast<int64_t>(tokens.size()) < options.max_tokens) {
+    tokens.push_back(choose(logits, options, stream));
+    if (!on_token(tokens.back())) break;
+    if (static_cast<int64_t>(tokens.size()) == options.max_tokens) break;
+    logits = read(model, state, &tokens.back(), 1);
+  }
+  return tokens;
+}
+
+}  // namespace echo
