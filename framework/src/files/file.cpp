@@ -18,7 +18,8 @@ FileWriter::FileWriter(std::filesystem::path path) : path_(std::move(path)) {
 FileWriter::~FileWriter() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(path_.c_str());
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(path_, ignored)) ::unlink(path_.c_str());  // never a device
 }
 
 void FileWriter::fail(const char* action) const {
