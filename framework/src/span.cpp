@@ -26,6 +26,7 @@ Offsets host_offsets(const at::Tensor& starts, const at::Tensor& lengths, int64_
 }
 
 at::Tensor token_positions(const at::Tensor& position, const at::Tensor& starts, int64_t length) {
+  if (length == 1 && !starts.defined()) return position.unsqueeze(1);
   const at::Tensor index = at::arange(length, position.options()).unsqueeze(0);
   const at::Tensor going_on = position.unsqueeze(1) + index;
   if (!starts.defined()) return going_on;

@@ -157,13 +157,16 @@ Attention::Heads Attention::project(const at::Tensor& x, const at::Tensor& posit
   return heads;
 }
 
-at::Tensor Attention::forward(const at::Tensor& x, const Span& span) {
+// (B or 1, T)
+at::Tensor Attention::positions_of(const at::Tensor& x, const Span& span) const {
   const at::TensorOptions whole = x.options().dtype(at::kLong);
-  at::Tensor positions = at::arange(x.size(1), whole).unsqueeze(0);
-  if (span.state || span.starts.defined()) {
-    const at::Tensor before = span.state ? span.state->position() : at::zeros({x.size(0)}, whole);
-    positions = token_positions(before, span.starts, x.size(1));
-  }
+  if (span.state) return token_positions(span.state->position(), span.starts, x.size(1));
+  if (!span.starts.defined()) return at::arange(x.size(1), whole).unsqueeze(0);
+  return token_positions(at::zeros({x.size(0)}, whole), span.starts, x.size(1));
+}
+
+at::Tensor Attention::forward(const at::Tensor& x, const Span& span) {
+  const at::Tensor positions = positions_of(x, span);
   const Heads heads = project(x, positions);
   if (span.state) attention::reserve(*span.state, x.size(1), options_.window);
   at::Tensor y = x.size(1) == 1 && span.state ? decode(heads, positions, span)
@@ -221,6 +224,11 @@ at::Tensor Attention::attend(const Heads& heads, const at::Tensor& positions,
 at::Tensor Attention::decode(const Heads& heads, const at::Tensor& positions,
                              const Span& span) const {
   State& state = *span.state;
+  if (!c10::GradMode::is_enabled()) {
+    const at::Tensor y = attend_ring(heads.q, heads.k, heads.v, state.get("k"), state.get("v"),
+                                     positions, span.lengths);
+    return y.flatten(2);
+  }
   const int64_t batch = heads.q.size(0);
   attention::write(state, heads.k.transpose(1, 2), heads.v.transpose(1, 2), positions, span);
   const int64_t slots = std::min(state.get("k").size(2), state.longest() + 1);

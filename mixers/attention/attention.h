@@ -46,6 +46,7 @@ class Attention final : public Mixer {
     at::Tensor v;     // (B, T, Hkv, hd)
     at::Tensor gate;  // (B, T, H hd), or undefined
   };
+  at::Tensor positions_of(const at::Tensor& x, const Span& span) const;
   Heads project(const at::Tensor& x, const at::Tensor& positions) const;
   at::Tensor attend(const Heads& heads, const at::Tensor& positions, const Span& span) const;
   at::Tensor decode(const Heads& heads, const at::Tensor& positions, const Span& span) const;

@@ -48,15 +48,24 @@ struct Convolved {
 Convolved causal_convolution(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                              const at::Tensor& memory, const Span& span);
 
+// One token of attention against rings of keys and values (B, G, C, P), in which the token of
+// position p stands at slot p modulo C: writes k and v (B, 1, G, P), then softmax(q k^T / sqrt(P))
+// v over the slots up to the token's own. q (B, 1, H, P) -> (B, 1, H, P); head h reads group h / (H
+// / G). positions (B, 1) int64. lengths (B) int64 or undefined: rows of length 0 write nothing. In
+// place, for decoding: it has no derivative.
+at::Tensor attend_ring(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                       at::Tensor ring_k, at::Tensor ring_v, const at::Tensor& positions,
+                       const at::Tensor& lengths);
+
 // S_t = S_{t-1} + k_t v_t^T, o_t = S_t^T q_t, per head; by chunks of tokens, in memory that grows
 // with T alone. Starts and lengths as above.
 struct Attended {
   at::Tensor o;       // (B, T, H, V)
-  at::Tensor memory;  // (B, H, K, V): S after the last valid token
+  at::Tensor memory;  // (B, H, K, V): S after the last valid token; undefined without one given
 };
 
-// q (B, T, H, K), k (B, T, G, K), v (B, T, G, V), memory (B, H, K, V) or undefined (zeros); head h
-// reads group h / (H / G). All of one dtype, float32 or float64.
+// q (B, T, H, K), k (B, T, G, K), v (B, T, G, V), memory (B, H, K, V) or undefined (zeros; no
+// memory is returned then); head h reads group h / (H / G). All of one dtype, float32 or float64.
 Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const at::Tensor& memory, const Span& span);
 

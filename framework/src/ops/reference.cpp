@@ -46,6 +46,29 @@ at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight, const at::Ten
   return y.to(x.scalar_type());
 }
 
+at::Tensor attend_ring(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                       at::Tensor ring_k, at::Tensor ring_v, const at::Tensor& positions,
+                       const at::Tensor& lengths) {
+  const int64_t batch = q.size(0), groups = ring_k.size(1), capacity = ring_k.size(2);
+  const at::Tensor index = positions.remainder(capacity)
+                               .view({batch, 1, 1, 1})
+                               .expand({batch, groups, 1, ring_k.size(3)});
+  const auto write = [&](at::Tensor& ring, const at::Tensor& value) {
+    at::Tensor late = value.transpose(1, 2).to(ring.scalar_type());
+    if (lengths.defined())
+      late = at::where((lengths > 0).view({batch, 1, 1, 1}), late, ring.gather(2, index));
+    ring.scatter_(2, index, late);
+  };
+  write(ring_k, k);
+  write(ring_v, v);
+  const at::Tensor mask = at::arange(capacity, positions.options()) <= positions;  // (B, C)
+  // The heads that share keys are the queries of one head: nothing is repeated.
+  const at::Tensor y = at::scaled_dot_product_attention(
+      q.reshape({batch, groups, -1, q.size(3)}), ring_k.to(q.scalar_type()),
+      ring_v.to(q.scalar_type()), mask.view({batch, 1, 1, capacity}));
+  return y.reshape(q.sizes());
+}
+
 Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const at::Tensor& memory, const Span& span) {
   const int64_t heads = q.size(2);

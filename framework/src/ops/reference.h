@@ -15,6 +15,10 @@ at::Tensor rotate(const at::Tensor& heads, const Rotation& rotation);
 at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                     const at::Tensor& reach);
 
+at::Tensor attend_ring(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                       at::Tensor ring_k, at::Tensor ring_v, const at::Tensor& positions,
+                       const at::Tensor& lengths);
+
 // Token by token.
 Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const at::Tensor& memory, const Span& span);

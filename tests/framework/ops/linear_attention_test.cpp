@@ -63,13 +63,17 @@ TEST(LinearAttentionTest, SegmentsFollowEachOther) {
   const auto part = [](const at::Tensor& x, int64_t first, int64_t count) {
     return x.narrow(1, first, count);
   };
-  const Attended whole = linear_attention(q, k, v, {}, {});
+  const at::Tensor empty = at::zeros({1, 1, 4, 4}, at::kDouble);
+  const Attended whole = linear_attention(q, k, v, empty, {});
   const Attended first =
-      linear_attention(part(q, 0, 1000), part(k, 0, 1000), part(v, 0, 1000), {}, {});
+      linear_attention(part(q, 0, 1000), part(k, 0, 1000), part(v, 0, 1000), empty, {});
   const Attended rest = linear_attention(part(q, 1000, 3500), part(k, 1000, 3500),
                                          part(v, 1000, 3500), first.memory, {});
   EXPECT_LT(testing::rms_ratio(at::cat({first.o, rest.o}, 1), whole.o), 1e-13);
   EXPECT_LT(testing::rms_ratio(rest.memory, whole.memory), 1e-13);
+  const Attended without = linear_attention(q, k, v, {}, {});
+  EXPECT_LT(testing::rms_ratio(without.o, whole.o), 1e-13);
+  EXPECT_FALSE(without.memory.defined());
 }
 
 TEST(LinearAttentionTest, RefusesGroupsThatDoNotDivideTheHeads) {
