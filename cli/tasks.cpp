@@ -140,21 +140,39 @@ std::string number_list(const std::map<std::string, double>& numbers) {
   return text.empty() ? "none" : text;
 }
 
-// Fields and what a model is measured by; nothing is read or drawn.
+// What a model is measured by, or what must be set before that is known.
+struct Facts {
+  std::optional<TaskInfo> info;
+  std::string needs;
+};
+
+Facts facts(const Registry& registry, const TasksArguments& arguments) {
+  try {
+    return {make(registry.tasks, choose(registry, arguments), TaskPlace{})->info(), ""};
+  } catch (const ConfigError& mistake) {
+    if (!arguments.set.empty()) throw;
+    return {std::nullopt, mistake.what()};  // a field without a default
+  }
+}
+
+// Fields and facts; nothing is read or drawn.
 int show_kind(const Registry& registry, const TasksArguments& arguments) {
   const TaskKind& kind = find_kind(registry.tasks, arguments.kind, "task");
-  const TaskInfo info = make(registry.tasks, choose(registry, arguments), TaskPlace{})->info();
+  const auto [info, needs] = facts(registry, arguments);
   if (!arguments.as_json) {
-    return print_kind(kind, {{"vocabulary", count(info.vocabulary).text},
-                             {"length", count(info.length).text},
-                             {"metric", info.metric},
-                             {"levels", number_list(info.levels)}});
+    if (!info) return print_kind(kind, {{"needs", needs}});
+    return print_kind(kind, {{"vocabulary", count(info->vocabulary).text},
+                             {"length", count(info->length).text},
+                             {"metric", info->metric},
+                             {"levels", number_list(info->levels)}});
   }
   nlohmann::ordered_json found = kind_json(kind);
-  found["vocabulary"] = info.vocabulary;
-  found["length"] = info.length;
-  found["metric"] = info.metric;
-  found["levels"] = info.levels;
+  if (info) {
+    found["vocabulary"] = info->vocabulary;
+    found["length"] = info->length;
+    found["metric"] = info->metric;
+    found["levels"] = info->levels;
+  }
   std::cout << found.dump(2) << "\n";
   return kDone;
 }
