@@ -153,6 +153,11 @@ void RecipeChecker::check_vocabulary() {
   ModelRecipe& model = recipe_.model;
   const bool written = model.vocabulary > 0;
   if (!written) model.vocabulary = tasks_[0].info.vocabulary;
+  if (model.vocabulary < 1) {
+    throw ConfigError(place("model"), "model.vocabulary is missing; the task '" +
+                                          recipe_.task.kind +
+                                          "' does not say how many tokens it has");
+  }
   for (const CheckedTask& task : tasks_) {
     const int64_t needed = task.info.vocabulary;
     if (needed <= model.vocabulary) continue;

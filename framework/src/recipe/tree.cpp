@@ -44,7 +44,9 @@ std::string Node::found() const {
   if (type == Type::map) return "a map";
   if (type == Type::list) return "a list";
   if (type == Type::null) return blank ? "nothing" : "null";
-  const std::string line = text.substr(0, std::min(text.find('\n'), size_t{60}));
+  size_t end = std::min({text.find('\n'), text.size(), size_t{60}});
+  while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  const std::string line = text.substr(0, end);
   return (quoted ? "the text '" : "'") + line + (line.size() < text.size() ? "...'" : "'");
 }
 

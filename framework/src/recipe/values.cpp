@@ -12,13 +12,6 @@ namespace echo {
 
 namespace {
 
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
-
 constexpr size_t kLongestSectionList = 65536;
 
 [[noreturn]] void expected(const Node& node, const std::string& path, const std::string& what) {
@@ -159,12 +152,10 @@ class FieldReader {
   void operator()(std::string* value) const { *value = read_string(node_, path_, field_.path); }
 
   void operator()(std::optional<int64_t>* value) const {
-    *value =
-        node_.is_null() ? std::nullopt : std::optional(read_integer(node_, path_, field_.range));
+    *value = is_none() ? std::nullopt : std::optional(read_integer(node_, path_, field_.range));
   }
   void operator()(std::optional<double>* value) const {
-    *value =
-        node_.is_null() ? std::nullopt : std::optional(read_number(node_, path_, field_.range));
+    *value = is_none() ? std::nullopt : std::optional(read_number(node_, path_, field_.range));
   }
 
   void operator()(std::vector<int64_t>* values) const {
@@ -213,6 +204,8 @@ class FieldReader {
   }
 
  private:
+  bool is_none() const { return node_.is_null() && !node_.blank; }
+
   // {kind: layer_norm}: a word alone was probably meant as the kind, else as the first field.
   std::string example(const std::vector<Field>& fields) const {
     const bool word = node_.is_scalar() && !fields.empty() && fields[0].name == "kind";
@@ -277,60 +270,6 @@ Places read_fields(const Node& map, const std::vector<Field>& fields, const MapR
   return places;
 }
 
-namespace {
-
-template <class T, class Write>
-Node write_list(const std::vector<T>& values, Write write) {
-  Node node;
-  node.type = Node::Type::list;
-  for (const T& value : values) node.items.push_back(write(value));
-  return node;
-}
-
-Node write_integer(int64_t value) { return scalar(std::to_string(value)); }
-Node write_number(double value) { return scalar(number_text(value)); }
-
-Node write_field(const Field& field) {
-  return std::visit(
-      Overloaded{
-          [](const int64_t* value) { return write_integer(*value); },
-          [](const double* value) { return write_number(*value); },
-          [](const bool* value) { return scalar(*value ? "true" : "false"); },
-          [](const std::string* value) { return quoted(*value); },
-          [](const std::optional<int64_t>* value) {
-            return *value ? write_integer(**value) : Node();
-          },
-          [](const std::optional<double>* value) {
-            return *value ? write_number(**value) : Node();
-          },
-          [](const std::vector<int64_t>* values) { return write_list(*values, write_integer); },
-          [](const std::vector<double>* values) { return write_list(*values, write_number); },
-          [](const std::vector<std::string>* values) { return write_list(*values, quoted); },
-          [](const Choice& choice) { return scalar(choice.words[choice.get()]); },
-          [](const Section& section) { return write_fields(fields_of(section)); },
-          [](const SectionList& list) {
-            Node node;
-            node.type = Node::Type::list;
-            for (size_t i = 0; i < list.size(); ++i) {
-              FieldCollector collector;
-              list.visit(i, collector);
-              node.items.push_back(write_fields(collector.fields));
-            }
-            return node;
-          },
-      },
-      field.target);
-}
-
-}  // namespace
-
-Node write_fields(const std::vector<Field>& fields) {
-  Node node;
-  node.type = Node::Type::map;
-  for (const Field& field : fields) node.add(field.name, write_field(field));
-  return node;
-}
-
 void expect_map(const Node& node, const std::string& path) {
   if (!node.is_map()) expected(node, path, "a map {key: value, ...}");
 }
@@ -351,12 +290,6 @@ int64_t read_integer(const Node& node, const std::string& path) {
 std::string join_path(const std::string& path, const std::string& name) {
   if (path.empty() || name.empty()) return path + name;
   return path + "." + name;
-}
-
-std::string number_text(double value) {
-  char text[32];
-  const auto result = std::to_chars(text, text + sizeof(text), value);
-  return {text, result.ptr};
 }
 
 }  // namespace echo

@@ -60,6 +60,7 @@ int64_t read_integer(const Node& node, const std::string& path);
 // "model.mixers" + "recall" = "model.mixers.recall".
 std::string join_path(const std::string& path, const std::string& name);
 
-std::string number_text(double value);  // the shortest text that reads back to the same number
+// The shortest text that every reader of YAML reads back to the same number.
+std::string number_text(double value);
 
 }  // namespace echo

@@ -50,6 +50,12 @@ TEST(RecipeCheck, RejectsVocabularyBelowTheTasks) {
             "write at least 16");
 }
 
+TEST(RecipeCheck, RejectsTaskThatDoesNotSayItsVocabulary) {
+  EXPECT_EQ(mistake(kRecipe, {"task.vocabulary=0"}),
+            "a.yaml:2:3: model.vocabulary is missing; the task 'copy' does not say how many tokens "
+            "it has");
+}
+
 TEST(RecipeCheck, RejectsEvaluationWithALargerVocabulary) {
   EXPECT_EQ(
       mistake(with("train:", "evaluate: {tasks: {big: {kind: copy, vocabulary: 99}}}\ntrain:")),

@@ -158,6 +158,24 @@ TEST(RecipeFields, RejectsKeyWithoutValue) {
             "write a value, or remove the key");
 }
 
+TEST(RecipeFields, RejectsOptionalKeyWithoutValue) {
+  EXPECT_EQ(
+      mistake(with("steps: 10", "steps: 10, clip: ")),
+      "a.yaml:7:20: train.clip: expected a number (above 0), found nothing; write a value, or "
+      "remove the key");
+}
+
+TEST(RecipeFields, ShortensTextBetweenCharacters) {
+  std::string letters;
+  for (int i = 0; i < 40; ++i) letters += "€";
+  EXPECT_EQ(mistake(with("width: 8", "width: " + letters)),
+            "a.yaml:2:10: model.width: expected an integer (between 1 and 1048576), found '" +
+                letters.substr(0, 60) + "...'");
+  EXPECT_EQ(mistake(with("width: 8", "width: a" + letters)),
+            "a.yaml:2:10: model.width: expected an integer (between 1 and 1048576), found 'a" +
+                letters.substr(0, 57) + "...'");
+}
+
 TEST(RecipeFields, RejectsIntegerBelowItsRange) {
   EXPECT_EQ(mistake(with("width: 8", "width: 0")),
             "a.yaml:2:10: model.width: 0 is out of range; allowed: between 1 and 1048576");

@@ -170,7 +170,7 @@ TEST(Recipe, RejectsAbsurdEpochs) {
   EXPECT_EQ(mistake(with(
                 "task: {kind: copy}\ntrain: {steps: 10}",
                 "task: {kind: copy, segments: {train: [{samples: 100}]}}\ntrain: {epochs: 1e300}")),
-            "a.yaml:7:17: train.epochs: 1e+300 epochs are more than 1e15 steps");
+            "a.yaml:7:17: train.epochs: 1.0e+300 epochs are more than 1e15 steps");
 }
 
 TEST(Recipe, RejectsAccumulationThatDoesNotDivideTheBatch) {

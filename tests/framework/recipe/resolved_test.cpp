@@ -29,7 +29,7 @@ model:
       mode: exact
   blocks:
     - [{mixer: memory, norm: pre, scale: 1}]
-  norm: {kind: rms_norm, eps: 1e-06}
+  norm: {kind: rms_norm, eps: 1.0e-06}
   head: {tied: true}
   positions: {kind: none, length: null}
   dropout: 0
@@ -89,6 +89,14 @@ TEST(ResolvedRecipe, KeepsNumbersToTheLastBit) {
   const double value = 0.1 + 0.2;
   const Recipe recipe = read(with("width: 8", "width: 8\n  logit_scale: 0.30000000000000004"));
   EXPECT_EQ(read(resolved_yaml(recipe)).model.logit_scale, value);
+}
+
+TEST(ResolvedRecipe, WritesNumbersForEveryReaderOfYaml) {
+  const Recipe recipe =
+      read(with("width: 8", "width: 8\n  logit_scale: 1e4\n  embedding_scale: 1e-7"));
+  const std::string text = resolved_yaml(recipe);
+  EXPECT_NE(text.find("logit_scale: 10000\n"), std::string::npos);
+  EXPECT_NE(text.find("embedding_scale: 1.0e-07\n"), std::string::npos);
 }
 
 TEST(ResolvedRecipe, KeepsLargeIntegers) {

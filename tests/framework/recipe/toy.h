@@ -108,7 +108,7 @@ struct CopyOptions {
 
   void visit(Fields& fields) {
     fields("length", length, "tokens of a sample", at_least(0));
-    fields("vocabulary", vocabulary, "number of tokens", at_least(2));
+    fields("vocabulary", vocabulary, "number of tokens", at_least(0));
     fields("prefix", prefix, "whether a prefix is marked");
     fields("starts", starts, "whether samples hold several documents");
     fields("lengths", lengths, "whether samples are padded");
