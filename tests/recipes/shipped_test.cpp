@@ -52,7 +52,7 @@ TEST(ShippedRecipes, AreReadOrRefusedWithAMessageWhenMutated) {
   toy::Mutator mutator(3);
   for (const fs::path& path : shipped()) {
     const std::string text = content(path);
-    for (int i = 0; i < 200; ++i) {
+    for (int i = 0; i < 1000; ++i) {
       const std::string mutation = mutator.mutate(text);
       try {
         read_recipe_text(mutation, "a.yaml", path.parent_path().string(), {}, builtin_registry());
