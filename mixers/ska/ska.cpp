@@ -194,6 +194,10 @@ namespace {
 // Up to so many tokens are read one by one where gradients are off; more cost less as a chunk.
 constexpr int64_t kSteps = 8;
 
+// Longer stretches are read piece by piece where gradients are off: then nothing but x and y grows
+// with T.
+constexpr int64_t kPiece = 4096;
+
 // Tokens from one new factor of G to the next while decoding.
 constexpr int64_t kRenewal = 64;
 
@@ -274,17 +278,10 @@ Tensor Ska::read_prefix(const ska::Features& features, const Tensor& prefix, Sta
   return y;
 }
 
-Tensor Ska::forward(const Tensor& x, const Span& span) {
+Tensor Ska::read(const Tensor& x, const Span& span, State& state) const {
   const ska::Features features = this->features(x, span);
-  State fresh(0);
-  if (!span.state) fresh = initial_state({.batch = x.size(0), .device = x.device()});
-  State& state = span.state ? *span.state : fresh;
   Tensor y;
   if (options_.mode == SkaOptions::Mode::prefix) {
-    if (!span.state && !span.prefix.defined())
-      throw Error(
-          "ska in mode prefix reads what the task marks as prefix, and this batch marks nothing; "
-          "use a task that has prefixes, or mode: exact");
     y = read_prefix(features, span.prefix, state);
   } else if (x.size(1) <= kSteps && !c10::GradMode::is_enabled()) {
     y = read_steps(features, state);
@@ -292,6 +289,30 @@ Tensor Ska::forward(const Tensor& x, const Span& span) {
     y = read_exact(features, state);
   }
   return (*output_)(y.flatten(2).to(x.scalar_type()));
+}
+
+Tensor Ska::forward(const Tensor& x, const Span& span) {
+  const bool prefix = options_.mode == SkaOptions::Mode::prefix;
+  if (prefix && !span.state && !span.prefix.defined()) {
+    throw Error(
+        "ska in mode prefix reads what the task marks as prefix, and this batch marks nothing; "
+        "use a task that has prefixes, or mode: exact");
+  }
+  State empty(0);
+  if (!span.state) empty = initial_state({.batch = x.size(0), .device = x.device()});
+  State& state = span.state ? *span.state : empty;
+  const int64_t length = x.size(1);
+  if (prefix || length <= kPiece || c10::GradMode::is_enabled()) return read(x, span, state);
+
+  Tensor y = at::empty_like(x);
+  for (int64_t first = 0; first < length; first += kPiece) {
+    const int64_t last = std::min(first + kPiece, length);
+    Span piece;
+    if (span.starts.defined()) piece.starts = span.starts.slice(1, first, last);
+    if (span.lengths.defined()) piece.lengths = (span.lengths - first).clamp(0, last - first);
+    y.slice(1, first, last).copy_(read(x.slice(1, first, last), piece, state));
+  }
+  return y;
 }
 
 // Multiply-adds count as two. Exact reads as in block.cpp, decoding as in step_kernel.cpp.

@@ -55,6 +55,8 @@ class Ska final : public Mixer {
   void add_read_gate(ska::Features& features) const;
   void add_weights(ska::Features& features, const std::vector<at::Tensor>& projected) const;
 
+  at::Tensor read(const at::Tensor& x, const Span& span, State& state) const;  // span.state aside
+
   // Each reads a stretch from the state and updates it: y (B, T, H, P).
   at::Tensor read_exact(const ska::Features& features, State& state) const;
   at::Tensor read_steps(const ska::Features& features, State& state) const;

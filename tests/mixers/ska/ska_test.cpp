@@ -146,6 +146,32 @@ TEST(SkaTest, ScalesTheReadByGammaToThePower) {
   EXPECT_TRUE(at::equal(y(1, true), y(1, false)));
 }
 
+// Without gradients a long stretch is read in pieces; padding and starts are cut with it.
+TEST(SkaTest, PiecesOfALongStretchEqualTheWhole) {
+  const auto mixer = make_mixer<Ska>(SkaOptions{.heads = 1, .rank = 3, .value_lag = true}, wide(4));
+  const int64_t length = 9000;
+  const at::Tensor x = input(2, length, 4);
+  Span span;
+  span.starts = at::zeros({2, length}, at::kBool);
+  for (const int64_t t : {4095, 4096, 8191}) span.starts[0][t] = true;
+  span.lengths = at::tensor(std::vector<int64_t>{length, 5000}, at::kLong);
+  const Offsets offsets = host_offsets(span.starts, span.lengths, 2, length);
+  span.offsets = &offsets;
+  const auto run = [&](bool with_gradients) {
+    const c10::AutoGradMode mode(with_gradients);
+    State state = mixer->initial_state({.batch = 2});
+    span.state = &state;
+    at::Tensor y = (*mixer)(x, span).detach();
+    y[1].slice(0, 5000).zero_();  // padding
+    return std::pair(y, std::move(state));
+  };
+  const auto [whole, whole_state] = run(true);
+  const auto [pieces, pieces_state] = run(false);
+  EXPECT_LE(testing::rms_ratio(pieces, whole), 1e-10);
+  for (const char* name : {"G", "M", "C", "z_prev"})
+    EXPECT_LE(testing::rms_ratio(pieces_state.get(name), whole_state.get(name)), 1e-10) << name;
+}
+
 TEST(SkaTest, GradientsReachAnEarlierStretchThroughTheState) {
   const auto mixer = make_mixer<Ska>(SkaOptions{.heads = 2, .rank = 5}, wide(8));
   const at::Tensor x = input(1, 4, 8).requires_grad_(true);
