@@ -104,7 +104,7 @@ class ReadExact : public torch::autograd::Function<ReadExact> {
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     if (at::GradMode::is_enabled())
-      throw Error("the backward of ska has no derivative: run it without create_graph");
+      throw Error("ska has no second derivative: call backward without create_graph");
     const Reading reading{context->saved_data["power"].toInt(),
                           context->saved_data["value_lag"].toBool(),
                           context->saved_data["ridge"].toDouble()};

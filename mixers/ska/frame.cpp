@@ -86,12 +86,12 @@ Frame make_frame(const Chunks& block, const Reading& reading, Statistics& statis
 
   // The one part that needs float64: entries reach 1 / ridge, and the identity must survive.
   frame.keys = frame.into(keys);
-  const Tensor exact = frame.now().to(at::kDouble);
-  const Tensor gram = documents.causal(at::bmm(exact, exact.mT()));
+  const Tensor own = frame.now().to(at::kDouble);
+  const Tensor gram = documents.causal(at::bmm(own, own.mT()));
   gram.diagonal(0, -2, -1).add_(1);
   const Tensor inverse = inverse_factor(gram, 1).mT();
   frame.inverse = inverse.to(keys.scalar_type());
-  frame.directions = at::bmm(inverse, exact).to(keys.scalar_type());
+  frame.directions = at::bmm(inverse, own).to(keys.scalar_type());
   return frame;
 }
 

@@ -112,8 +112,8 @@ Tensor padding(const Tensor& lengths, int64_t length) {
 
 }  // namespace
 
-// Scale of all keys and queries of a row and head, (B, H): 1 / its longest key, frozen with the
-// first tokens of a state.
+// The length of the longest key of each row and head, (B, H); a state freezes that of its first
+// stretch. Padding is zero here.
 Tensor Ska::key_norm(const Tensor& keys, const Span& span) const {
   Tensor norm = at::linalg_vector_norm(keys, 2, {-1}).amax(1).clamp_min(1e-6);
   if (!span.state) return norm;

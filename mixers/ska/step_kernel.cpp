@@ -90,9 +90,9 @@ struct Head {
   }
 };
 
-// The tokens of a stretch, as the kernel sees them; y (B, T, H, P).
+// The tokens of a sequence, as the kernel sees them; y (B, T, H, P).
 template <class T>
-struct Stretch {
+struct Sequence {
   const T *keys, *queries, *values, *plain, *filtered;
   const bool* starts;
   const int64_t* lengths;
@@ -114,15 +114,15 @@ struct Stretch {
 };
 
 template <class T>
-void run_baseline(const Stretch<T>& stretch, const Head<T>& head, const Reading& reading, int64_t b,
-                  int64_t h) {
-  stretch.run(head, reading, b, h);
+void run_baseline(const Sequence<T>& sequence, const Head<T>& head, const Reading& reading,
+                  int64_t b, int64_t h) {
+  sequence.run(head, reading, b, h);
 }
 
 template <class T>
-ECHO_AVX2 void run_avx2(const Stretch<T>& stretch, const Head<T>& head, const Reading& reading,
+ECHO_AVX2 void run_avx2(const Sequence<T>& sequence, const Head<T>& head, const Reading& reading,
                         int64_t b, int64_t h) {
-  stretch.run(head, reading, b, h);
+  sequence.run(head, reading, b, h);
 }
 
 template <class T>
@@ -141,18 +141,18 @@ Tensor run(const Tokens& tokens, const Reading& reading, const StepMemory& memor
   const Tensor plain = input(tokens.plain), filtered = input(tokens.filtered);
   const Tensor counts = input(tokens.lengths);
   Tensor y = at::empty(values.sizes(), values.options());
-  const Stretch<T> stretch{pointer(keys),
-                           pointer(queries),
-                           pointer(values),
-                           pointer(plain),
-                           pointer(filtered),
-                           starts.defined() ? starts.const_data_ptr<bool>() : nullptr,
-                           counts.defined() ? counts.const_data_ptr<int64_t>() : nullptr,
-                           pointer(y),
-                           tokens.keys.size(1),
-                           heads};
+  const Sequence<T> sequence{pointer(keys),
+                             pointer(queries),
+                             pointer(values),
+                             pointer(plain),
+                             pointer(filtered),
+                             starts.defined() ? starts.const_data_ptr<bool>() : nullptr,
+                             counts.defined() ? counts.const_data_ptr<int64_t>() : nullptr,
+                             pointer(y),
+                             tokens.keys.size(1),
+                             heads};
   const auto each = use_avx2() ? run_avx2<T> : run_baseline<T>;
-  const int64_t work = stretch.length * rank * (6 * rank + width);  // numbers touched per head
+  const int64_t work = sequence.length * rank * (6 * rank + width);  // numbers touched per head
   parallel_for(0, tokens.keys.size(0) * heads, std::max<int64_t>(1, (1 << 17) / work),
                [&](int64_t begin, int64_t end) {
                  std::vector<T> scratch(static_cast<size_t>(4 * rank));
@@ -165,7 +165,7 @@ Tensor run(const Tokens& tokens, const Reading& reading, const StepMemory& memor
                                       pointer(memory.factor, i * rank * rank),
                                       pointer(memory.previous, i * rank),
                                       scratch.data()};
-                   each(stretch, head, reading, i / heads, i % heads);
+                   each(sequence, head, reading, i / heads, i % heads);
                  }
                });
   return y;

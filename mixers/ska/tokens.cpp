@@ -50,15 +50,16 @@ Chunks in_chunks(const Features& features, const Tensor& previous, int64_t size)
 }
 
 Tensor last_key(const Tensor& keys, const Tensor& previous, const Tensor& lengths) {
-  if (!lengths.defined()) return keys.select(1, keys.size(1) - 1);
+  if (!lengths.defined()) return keys.select(1, keys.size(1) - 1).clone();
   return where_any(lengths, pick(keys, (lengths - 1).clamp_min(0)), previous);
 }
 
 Tensor last_key(const Chunks& chunks, int64_t length, const Tensor& previous,
                 const Tensor& lengths) {
   const int64_t size = chunks.keys.size(3) - 1;
-  if (!lengths.defined())
-    return chunks.keys.select(0, (length - 1) / size).select(2, 1 + (length - 1) % size);
+  if (!lengths.defined()) {
+    return chunks.keys.select(0, (length - 1) / size).select(2, 1 + (length - 1) % size).clone();
+  }
   const Tensor last = (lengths - 1).clamp_min(0);
   const Tensor chunk =
       pick(chunks.keys.transpose(0, 1), last.floor_divide(size));  // (B, H, S + 1, R)
