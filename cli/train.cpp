@@ -76,7 +76,8 @@ int run(Program& program, TrainRequest request) {
     return kDone;
   }
   console.line("stopped after step " + std::to_string(result.step) + "; go on with `" +
-               program_name() + " train --resume --run " + result.folder.path().string() + "`");
+               program_name() + " train --resume --run " +
+               shell_word(result.folder.path().string()) + "`");
   return kStopped;
 }
 

@@ -1,5 +1,7 @@
 #include "trainers/run.h"
 
+#include "trainers/text.h"
+
 #include <echo/error.h>
 
 #include <algorithm>
@@ -40,7 +42,8 @@ Target find_target(const fs::path& path) {
   const auto latest = folder.checkpoints().latest();
   if (!latest) {
     throw Error("the run " + clean.string() +
-                " has no checkpoint yet; take it on with train --resume --run " + clean.string());
+                " has no checkpoint yet; take it on with `train --resume --run " +
+                shell_word(clean.string()) + "`");
   }
   return {folder, folder.checkpoints().path(*latest)};
 }

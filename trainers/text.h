@@ -11,4 +11,7 @@ std::string count_text(double count);       // "950", "12.3k", "1.5M"
 std::string bytes_text(int64_t bytes);      // "512 bytes", "1.5 MiB"
 std::string number_text(double value);      // four significant digits: "0.01234", "2.9e-05"
 
+// A word of a command line that can be copied into a shell: quoted where it has to be.
+std::string shell_word(const std::string& word);
+
 }  // namespace echo

@@ -36,7 +36,7 @@ struct Plan {
 };
 
 std::string how_to_resume(const RunFolder& folder) {
-  return "train --resume --run " + folder.path().string();
+  return "train --resume --run " + shell_word(folder.path().string());
 }
 
 fs::path default_folder(const Recipe& recipe) { return fs::path("runs") / recipe.name; }
@@ -126,16 +126,18 @@ void refuse_changes(const Plan& plan, const TrainRequest& request) {
 }
 
 // A checkpoint that is damaged is not passed over in silence: what came after the one before it
-// would be lost without a word.
-int64_t checkpoint_to_resume(const RunFolder& folder, const TrainRequest& request) {
+// would be lost without a word. None: the run has no checkpoint and begins again.
+std::optional<int64_t> checkpoint_to_resume(const RunFolder& folder, const TrainRequest& request) {
   const Checkpoints checkpoints = folder.checkpoints();
-  const int64_t step = request.from.value_or(*checkpoints.latest());
+  const std::optional<int64_t> chosen = request.from ? request.from : checkpoints.latest();
+  if (!chosen) return std::nullopt;
+  const int64_t step = *chosen;
   if (!fs::is_directory(checkpoints.path(step))) {
     std::string saved;
     for (const int64_t known : checkpoints.steps())
       saved += (saved.empty() ? "" : ", ") + std::to_string(known);
     throw ConfigError("--from " + std::to_string(step) + ": the run " + folder.path().string() +
-                      " has no such checkpoint; it has " + saved);
+                      " has no such checkpoint; it has " + (saved.empty() ? "none" : saved));
   }
   try {
     verify_checkpoint(checkpoints.path(step));
@@ -159,8 +161,7 @@ Plan plan_resume(const TrainRequest& request, Plugins& plugins) {
       plugins);
   plan.changes = recipe_changes(stored, plan.recipe);
   refuse_changes(plan, request);
-  if (plan.folder.checkpoints().latest())
-    plan.checkpoint = checkpoint_to_resume(plan.folder, request);
+  plan.checkpoint = checkpoint_to_resume(plan.folder, request);
   const int64_t steps = plan.recipe.train.steps.value();
   if (plan.checkpoint && *plan.checkpoint > steps) {
     throw ConfigError("the run " + plan.folder.path().string() + " is at step " +
@@ -184,6 +185,7 @@ void begin_folder(const Plan& plan, const Plugins& plugins, const Session& sessi
   const Json environment = environment_json(plan.recipe, plugins.loaded(), session);
   replace_file(plan.folder.environment(), environment.dump(2) + "\n");
   replace_file(plan.folder.recipe(), resolved_yaml(plan.recipe));
+  sync_folder(fs::absolute(plan.folder.path()).parent_path());
 }
 
 // Every resumption is added to environment.json, so that results can be traced.

@@ -89,6 +89,8 @@ Outcome Trainer::run_to_the_end() {
     }
   } catch (const Stopped&) {
   }
+  console_.log_only(std::string(stop_->name()) + " came: stopped after step " +
+                    std::to_string(state_.step));
   if (saved_step_ != state_.step && state_.step > 0) save();
   return Outcome::stopped;
 }

@@ -37,5 +37,12 @@ TEST(Text, WritesNumbersWithFourDigits) {
   EXPECT_EQ(number_text(2.9e-5), "2.9e-05");
 }
 
+TEST(Text, QuotesWordsThatAShellWouldTakeApart) {
+  EXPECT_EQ(shell_word("runs/a-2"), "runs/a-2");
+  EXPECT_EQ(shell_word("my runs/a"), "'my runs/a'");
+  EXPECT_EQ(shell_word("it's"), "'it'\\''s'");
+  EXPECT_EQ(shell_word(""), "''");
+}
+
 }  // namespace
 }  // namespace echo

@@ -183,6 +183,9 @@ TEST_F(TrainTest, AnUnknownCheckpointIsRefusedWithTheKnownOnes) {
   request.from = 7;
   EXPECT_THAT(message_of<ConfigError>([&] { run.with(request); }),
               AllOf(HasSubstr("--from 7"), HasSubstr("it has 8, 12")));
+  fs::remove(run.run().summary());
+  fs::remove_all(run.folder / "run/checkpoints");
+  EXPECT_THAT(message_of<ConfigError>([&] { run.with(request); }), HasSubstr("it has none"));
 }
 
 TEST_F(TrainTest, ASecondTrainerInOneFolderIsRefused) {

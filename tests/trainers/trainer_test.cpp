@@ -157,6 +157,7 @@ TEST_F(TrainerTest, ASignalFinishesTheStepAndSaves) {
   EXPECT_EQ(run.run().checkpoints().latest(), result.step);
   EXPECT_EQ(run.run().stage(), RunStage::unfinished);
   EXPECT_TRUE(result.summary.is_null());
+  EXPECT_THAT(content(run.run().log()), HasSubstr("SIGTERM came: stopped after step"));
 }
 
 TEST_F(TrainerTest, AResumedRunEqualsAnUninterruptedOne) {
