@@ -65,17 +65,6 @@ std::string scores_rows(const Json& scores, const std::string& task) {
   return rows;
 }
 
-// An argument as a shell reads it.
-std::string shell_word(const std::string& text) {
-  const char* const plain =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./=,:+@%";
-  if (!text.empty() && text.find_first_not_of(plain) == std::string::npos) return text;
-  std::string quoted = "'";
-  for (const char letter : text)
-    quoted += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
-  return quoted + "'";
-}
-
 std::string program() {
   const char* name = std::getenv("ECHO_COMMAND");
   return name && *name ? name : "echo-lm";
