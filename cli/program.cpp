@@ -122,6 +122,7 @@ void Program::parse(std::vector<std::string> arguments) {
   try {
     app_.parse(arguments);
   } catch (const CLI::CallForHelp&) {
+    if (!chosen()) check_names();
     throw;
   } catch (const CLI::ParseError& mistake) {
     check_names();

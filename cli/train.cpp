@@ -2,6 +2,8 @@
 
 #include "cli/command.h"
 #include "cli/table.h"
+#include "framework/src/text/terminal.h"
+#include "trainers/sample.h"
 #include "trainers/text.h"
 
 #include <echo/error.h>
@@ -67,12 +69,44 @@ void print_summary(const TrainResult& result) {
   print_pairs(lines);
 }
 
+void print_sample(const RunFolder& folder, const Terminal& terminal) {
+  const std::optional<TextSample> sample = read_sample(folder);
+  if (!sample) return;
+  std::cout << "\n"
+            << styled(terminal, Style::bold, "Sample") << " (" << sample->note << "):\n  "
+            << wrap(sample->text, terminal.width > 0 ? terminal.width : 80, 2) << "\n";
+}
+
+// Three commands to try, which work as they are.
+void print_next(const TrainResult& result, const Terminal& terminal) {
+  const std::string run = shell_word(result.folder.path().string());
+  const bool text = std::filesystem::exists(result.folder.sample());
+  const std::string more = std::to_string(2 * result.step);
+  const std::vector<std::pair<std::string, std::string>> next = {
+      text ? std::pair<std::string, std::string>{"generate " + run + " --prompt 'And '",
+                                                 "lets it continue a text"}
+           : std::pair<std::string, std::string>{"train " + run +
+                                                     "/recipe.yaml --set seed=1 --run " +
+                                                     shell_word(result.folder.path().string() +
+                                                                "-seed1"),
+                                                 "trains the same again from another seed"},
+      {"eval " + run, "scores it"},
+      {"train --resume --run " + run + " --set train.steps=" + more,
+       "trains on, to twice as many steps"}};
+  std::cout << "\n" << styled(terminal, Style::bold, "Next:") << "\n";
+  for (const auto& [command, purpose] : next)
+    std::cout << "  " << program_name() << " " << command << "\n      " << purpose << "\n";
+}
+
 int run(Program& program, TrainRequest request) {
   request.command = command_line();
   Console console(std::cerr, [] { return look_at(STDERR_FILENO); });
   const TrainResult result = train(request, program.plugins(), console);
   if (result.outcome == Outcome::finished) {
     print_summary(result);
+    const Terminal terminal = look_at(STDOUT_FILENO);
+    print_sample(result.folder, terminal);
+    print_next(result, terminal);
     return kDone;
   }
   console.line("stopped after step " + std::to_string(result.step) + "; go on with `" +

@@ -25,6 +25,7 @@ class RunFolder {
   std::filesystem::path environment() const { return path_ / "environment.json"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path summary() const { return path_ / "summary.json"; }
+  std::filesystem::path sample() const { return path_ / "sample.json"; }
   std::filesystem::path report() const { return path_ / "report.html"; }
   std::filesystem::path log() const { return path_ / "log.txt"; }
   std::filesystem::path lock() const { return path_ / ".lock"; }

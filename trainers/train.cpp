@@ -6,6 +6,7 @@
 #include "trainers/recipe_changes.h"
 #include "trainers/report/report.h"
 #include "trainers/run.h"
+#include "trainers/sample.h"
 #include "trainers/text.h"
 
 #include <echo/error.h>
@@ -228,12 +229,12 @@ void lock_new_folder(Plan& plan) {
               "; choose another folder with --run");
 }
 
-// A report that cannot be written does not undo a run.
-void report(const RunFolder& folder, Console& console) {
+// A sample or a report that cannot be written does not undo a run.
+void attempt(const char* what, Console& console, const std::function<void()>& write) {
   try {
-    write_report(folder.path());
+    write();
   } catch (const Error& failure) {
-    console.line(std::string("no report was written: ") + failure.what());
+    console.line(std::string("no ") + what + " was written: " + failure.what());
   }
 }
 
@@ -262,6 +263,7 @@ TrainResult train(const TrainRequest& request, Plugins& plugins, Console& consol
   if (!plan.lock) lock_new_folder(plan);
   plan.folder.checkpoints().clean();
   fs::remove(plan.folder.summary());
+  fs::remove(plan.folder.sample());
   if (request.resume) {
     note_resumption(plan, plugins, session);
   } else {
@@ -277,7 +279,10 @@ TrainResult train(const TrainRequest& request, Plugins& plugins, Console& consol
     throw;
   }
   result.step = trainer.state().step;
-  report(plan.folder, console);
+  if (result.outcome == Outcome::finished) {
+    attempt("sample", console, [&] { write_sample(plan.folder, trainer.model(), trainer.task()); });
+  }
+  attempt("report", console, [&] { write_report(plan.folder.path()); });
   if (result.outcome == Outcome::finished) result.summary = read_json_file(plan.folder.summary());
   return result;
 }

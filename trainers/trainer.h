@@ -36,6 +36,8 @@ class Trainer {
 
   const TrainerState& state() const { return state_; }
   const Model& model() const { return learner_.model(); }
+  Model& model() { return learner_.model(); }
+  const Task& task() const { return *tasks_.front().second; }
 
  private:
   using Clock = std::chrono::steady_clock;
