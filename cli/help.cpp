@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <regex>
 
 namespace echo::cli {
 
@@ -79,6 +80,20 @@ std::string option_groups(const CLI::App& app, const Terminal& terminal) {
 
 std::string full_name(const CLI::App& app) {
   return app.get_parent() ? program_name() + " " + app.get_name() : program_name();
+}
+
+// "Value -1 not in range 0 to 1000.000000" as a person would say it.
+std::string plainer(const std::string& mistake) {
+  static const std::regex pattern("Value (.*) not in range ([-+.0-9e]+) to ([-+.0-9e]+)");
+  std::smatch parts;
+  if (!std::regex_match(mistake, parts, pattern)) return mistake;
+  const auto number = [](const std::string& text) {
+    if (text.find('.') == std::string::npos) return text;
+    const std::string kept = text.substr(0, text.find_last_not_of('0') + 1);
+    return kept.back() == '.' ? kept.substr(0, kept.size() - 1) : kept;
+  };
+  return "it takes a number from " + number(parts[2]) + " to " + number(parts[3]) + ", not '" +
+         parts[1].str() + "'";
 }
 
 std::string usage(const CLI::App& app) {
@@ -223,7 +238,12 @@ std::string wrong_argument(const CLI::App& app, const CLI::ParseError& mistake) 
       return command + ": " + called + " takes " + option->get_type_name() + meaning +
              "; its value is missing";
     }
-    return command + ": " + called + meaning + ": " + what.substr(called.size() + 2);
+    return command + ": " + called + meaning + ": " + plainer(what.substr(called.size() + 2));
+  }
+  const size_t excludes = what.find(" excludes ");
+  if (excludes != std::string::npos) {
+    return command + ": " + what.substr(0, excludes) + " and " + what.substr(excludes + 10) +
+           " exclude each other; give one of them";
   }
   return command + ": " + what + "; `" + full_name(app) + " --help` describes its options";
 }

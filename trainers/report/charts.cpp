@@ -130,6 +130,15 @@ Chart loss_chart(const Curves& curves) {
   return chart;
 }
 
+// A score that is the same at every evaluation tells nothing: it stands in the table.
+bool changes(const std::map<std::string, Curve>& tasks) {
+  return std::any_of(tasks.begin(), tasks.end(), [](const auto& task) {
+    const std::vector<double>& values = task.second.values;
+    return values.size() == 1 ||
+           std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) != values.end();
+  });
+}
+
 Chart score_chart(const std::string& score, const std::map<std::string, Curve>& tasks,
                   const Curves& curves, const Json& summary) {
   Chart chart(score, title_of(score));
@@ -174,7 +183,9 @@ std::string title_of(const std::string& name) {
 Json charts(const Curves& curves, const Json& summary) {
   std::vector<Chart> list = {loss_chart(curves)};
   for (const auto& [score, tasks] : curves.evaluation) {
-    if (score != "loss") list.push_back(score_chart(score, tasks, curves, summary));
+    const bool matters = summary.is_object() && summary.value("metric", "") == score;
+    if (score != "loss" && (matters || changes(tasks)))
+      list.push_back(score_chart(score, tasks, curves, summary));
   }
   add_training(list, curves, "learning_rate", &Chart::add_line);
   add_training(list, curves, "gradient_norm", &Chart::add_dense);

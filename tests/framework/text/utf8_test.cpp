@@ -22,7 +22,8 @@ TEST(Utf8Stream, HoldsACharacterBackUntilItIsWhole) {
 TEST(Utf8Stream, GivesTheSameTextHoweverTheBytesCome) {
   const std::string text = "aä€𝄞 \xff\xc3 x\xf0\x9f\x98";
   Utf8Stream stream;
-  const std::string whole = stream.push(text) + stream.finish();
+  std::string whole = stream.push(text);
+  whole += stream.finish();
   EXPECT_EQ(byte_by_byte(text), whole);
   EXPECT_EQ(whole, "aä€𝄞 \ufffd\ufffd x\ufffd");
 }

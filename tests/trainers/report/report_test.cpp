@@ -105,6 +105,14 @@ TEST_F(ReportTest, KeepsTasksApartAndTheOwnOneFirst) {
   EXPECT_THAT(names, testing::ElementsAre("validation", "validation, longer"));
 }
 
+TEST_F(ReportTest, DrawsNoScoreThatNeverChanges) {
+  put("metrics.jsonl", R"({"step": 10, "eval": {"task": {"loss": 2.1, "share": 0.5}}}
+{"step": 20, "eval": {"task": {"loss": 2.0, "share": 0.5}}}
+)");
+  ASSERT_EQ(data().size(), 1u);
+  EXPECT_EQ(data()[0]["id"], "loss");
+}
+
 TEST_F(ReportTest, DrawsTheLevelOfChance) {
   finish();
   EXPECT_THAT(data().dump(), HasSubstr("key-blind 0.125"));
