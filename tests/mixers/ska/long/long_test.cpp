@@ -3,6 +3,8 @@
 
 #include <echo/random.h>
 
+#include <cmath>
+
 #include <ATen/ATen.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/GradMode.h>
@@ -33,8 +35,10 @@ TEST(SkaLongTest, AHundredThousandDecodedTokensEqualOnePrefill) {
   EXPECT_LE(testing::rms_ratio(y, expected), 1e-4);
   EXPECT_LE(testing::rms_ratio(y.slice(1, kLength - 1000), expected.slice(1, kLength - 1000)),
             1e-3);
+  // Token by token a sum in float32 is rounded kLength times, by half a unit of its last place.
+  const double rounding = std::sqrt(static_cast<double>(kLength)) * 0x1p-24;
   for (const char* name : {"G", "M", "C", "z_prev"})
-    EXPECT_LE(testing::rms_ratio(decoded.get(name), prefilled.get(name)), 1e-5) << name;
+    EXPECT_LE(testing::rms_ratio(decoded.get(name), prefilled.get(name)), rounding) << name;
 }
 
 // Counts the bytes that this thread's tensors hold.
