@@ -21,7 +21,7 @@ using Json = nlohmann::ordered_json;
 
 Cell ratio(const std::optional<double>& value) {
   if (!value) return nothing();
-  if (!std::isfinite(*value)) return {nullptr, "not finite"};
+  if (!std::isfinite(*value)) return {nullptr, "no ratio"};
   char text[32];
   std::snprintf(text, sizeof text, "%.1e", *value);
   return {*value, text};
@@ -67,7 +67,9 @@ void print(const Golden& golden, const Verification& verification) {
     std::cout << wrap(text, terminal.width, 2) << "\n";
   };
   for (const Comparison& row : verification.comparisons) {
-    if (!row.worst.empty()) paragraph(row.tensor + ", " + row.way + ": worst " + row.worst);
+    const std::string what = row.tensor + ", " + row.way + ": ";
+    if (!row.worst.empty()) paragraph(what + "worst " + row.worst);
+    if (!row.problem.empty()) paragraph(what + "no ratio, as " + row.problem);
   }
   paragraph(allowed_text(verification));
   if (!golden.tolerance.empty()) paragraph("the file was checked with " + golden.tolerance);
@@ -89,6 +91,7 @@ Json json_of(const Golden& golden, const Verification& verification) {
                     {"float32", ratio(row.float32).value},
                     {"passed", row.passed}});
     if (!row.worst.empty()) rows.back()["worst"] = row.worst;
+    if (!row.problem.empty()) rows.back()["problem"] = row.problem;
   }
   return {
       {"file", golden.path.string()},

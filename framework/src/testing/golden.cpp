@@ -50,9 +50,12 @@ class GoldenReader {
   Golden read() {
     golden_.kind = required("kind");
     read_level();
+    required("options");
     golden_.options = read_object("options");
     golden_.tolerance = metadata("tolerance");
+    check_finite();
     check_tokens();
+    check_mask();
     read_loss();
     return golden_;
   }
@@ -85,7 +88,11 @@ class GoldenReader {
       fail("the level is '" + level + "'; allowed: layer, block");
     if (level == "layer") return;
     golden_.level = Golden::Level::block;
-    required("block_norm");
+    if (metadata("block_norm").empty()) {
+      fail(
+          "at level block the metadata need 'block_norm', the norm before the mixer, such as "
+          "{\"kind\": \"rms_norm\", \"eps\": 1e-6}");
+    }
     const Node norm = read_object("block_norm");
     read_fields(norm, fields_of(golden_.norm), {"block_norm", "", {}});
   }
@@ -115,13 +122,46 @@ class GoldenReader {
          shape_text(shape));
   }
 
+  void check_finite() const {
+    for (const auto& [name, tensor] : golden_.tensors) {
+      const at::Tensor wrong = at::isfinite(tensor).logical_not().nonzero();  // (count, dimensions)
+      if (wrong.size(0) == 0) continue;
+      std::vector<int64_t> first;
+      for (int64_t i = 0; i < wrong.size(1); ++i) first.push_back(wrong[0][i].item<int64_t>());
+      fail("the tensor '" + name + "' holds NaN or infinity (" + std::to_string(wrong.size(0)) +
+           " of " + std::to_string(tensor.numel()) + " values, the first at " + shape_text(first) +
+           "); a golden file holds finite numbers");
+    }
+  }
+
+  // Metadata that repeat a size of x.
+  void check_size(const std::string& key, int64_t size) const {
+    const std::string text = metadata(key);
+    if (text.empty() || text == std::to_string(size)) return;
+    fail("the metadata say " + key + " " + text + ", and the tensor 'x' is " +
+         shape_text(tokens("x").sizes()));
+  }
+
+  void check_mask() const {
+    if (!golden_.has("mask")) return;
+    const at::Tensor& mask = golden_.tensors.at("mask");
+    const at::IntArrayRef shape = tokens("x").sizes().slice(0, 2);
+    if (mask.sizes() != shape) {
+      fail("the tensor 'mask' is " + shape_text(mask.sizes()) +
+           ", and should be (B, T) = " + shape_text(shape));
+    }
+    if (!(mask == 0).logical_or(mask == 1).all().item<bool>()) {
+      fail(
+          "the tensor 'mask' holds other values than 0 and 1: it is 1 where a token belongs to "
+          "the prefix");
+    }
+  }
+
   void check_tokens() {
     const at::Tensor& x = tokens("x");
     golden_.width = x.size(2);
-    const std::string width = metadata("width");
-    if (!width.empty() && width != std::to_string(golden_.width)) {
-      fail("the metadata say width " + width + ", and the tensor 'x' is " + shape_text(x.sizes()));
-    }
+    check_size("width", x.size(2));
+    check_size("T", x.size(1));
     expect_shape("y", x.sizes());
     for (const char* name : {"w", "dx", "h"}) {
       if (golden_.has(name)) expect_shape(name, x.sizes());
@@ -141,7 +181,8 @@ class GoldenReader {
     static const std::regex form(R"(\s*sum\(\s*(y|state\.\w+)\s*\*\s*(\w+)\s*\)\s*(\+|$))");
     auto begin = text.cbegin();
     std::smatch match;
-    while (begin != text.cend()) {
+    bool expects_term = true;  // so a plus at the end is refused
+    while (expects_term || begin != text.cend()) {
       if (!std::regex_search(begin, text.cend(), match, form,
                              std::regex_constants::match_continuous)) {
         fail("the loss '" + text +
@@ -151,6 +192,7 @@ class GoldenReader {
         fail("the tensor '" + match[2].str() + "' of the loss is missing");
       golden_.loss.push_back({match[1].str(), match[2].str()});
       begin = match[0].second;
+      expects_term = match[3] == "+";
     }
   }
 

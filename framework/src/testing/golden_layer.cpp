@@ -23,14 +23,21 @@ GoldenLayer::GoldenLayer(const Golden& golden, const MixerKind& kind, const Opti
   } catch (const FieldError& error) {
     throw mistake(golden, "options." + error.field() + ": " + error.what());
   }
-  for (const Parameter& parameter : mixer_->parameters()) add(parameter);
-  if (golden.level == Golden::Level::block) {
+  if (golden.level == Golden::Level::block)
     norm_ = std::make_unique<Norm>(golden.norm, golden.width, parameters);
+  for (const Parameter& parameter : mixer_->parameters())
+    add(name_in_file(parameter), parameter, "with these options the mixer");
+  if (norm_) {
     for (const Parameter& parameter : norm_->parameters("norm"))
-      parameters_.emplace_back(parameter.name, parameter);
+      add(parameter.name, parameter, "the block's norm");
   }
-  for (const auto& [name, parameter] : parameters_) load(name, parameter);
   find_unused(kind.name);
+  if (mixer_->traits().needs_prefix && !golden.has("mask")) {
+    throw mistake(golden,
+                  "the tensor 'mask', (B, T) = " + shape_text({golden.batch(), golden.length()}) +
+                      ", is missing; with these options the mixer reads a prefix, whose "
+                      "tokens it marks with 1");
+  }
 }
 
 at::Tensor GoldenLayer::operator()(const at::Tensor& x, const Span& span) {
@@ -43,25 +50,35 @@ State GoldenLayer::initial_state() const {
                                 .dtype = dtype_});
 }
 
-// A block's own norm takes the names "norm.*"; "mixer.norm.*" would be the mixer's.
-void GoldenLayer::add(const Parameter& parameter) {
+// A block's own norm takes the names "norm.*"; "mixer.norm.*" are the mixer's.
+std::string GoldenLayer::name_in_file(const Parameter& parameter) const {
   const std::string inner = "mixer." + parameter.name;
-  parameters_.emplace_back(golden_.has(inner) ? inner : parameter.name, parameter);
+  if (golden_.has(inner)) return inner;
+  if (!norm_) return parameter.name;
+  for (const Parameter& other : norm_->parameters("norm")) {
+    if (other.name != parameter.name) continue;
+    throw mistake(golden_, "the tensor '" + parameter.name +
+                               "' is ambiguous, as the block's norm and the mixer both have a "
+                               "parameter of that name; name the mixer's '" +
+                               inner + "', and its gradient 'd_" + inner + "'");
+  }
+  return parameter.name;
 }
 
-void GoldenLayer::load(const std::string& name, const Parameter& parameter) const {
+void GoldenLayer::add(const std::string& name, const Parameter& parameter,
+                      const std::string& owner) {
   at::Tensor value = parameter.value();
   const auto found = golden_.tensors.find(name);
   if (found == golden_.tensors.end()) {
     throw mistake(golden_, "the tensor '" + name + "' " + shape_text(value.sizes()) +
-                               " is missing; with these options the mixer has that parameter");
+                               " is missing; " + owner + " has that parameter");
   }
   if (found->second.sizes() != value.sizes()) {
     throw mistake(golden_, "the tensor '" + name + "' is " + shape_text(found->second.sizes()) +
-                               ", and with these options the mixer's is " +
-                               shape_text(value.sizes()));
+                               ", and " + owner + "'s is " + shape_text(value.sizes()));
   }
   value.copy_(found->second);
+  parameters_.emplace_back(name, parameter);
 }
 
 // A weight that the mixer lacks is a mistake; another tensor may be there for other readers.

@@ -14,7 +14,8 @@
 namespace echo::testing {
 
 // The mixer of a golden file, with the norm around it at level block, and the file's parameters in
-// one dtype. Throws ConfigError for tensors that are missing, left over or of another shape.
+// one dtype. Throws ConfigError for tensors that are missing, ambiguous, left over or of another
+// shape.
 class GoldenLayer {
  public:
   GoldenLayer(const Golden& golden, const MixerKind& kind, const Options& options,
@@ -33,8 +34,8 @@ class GoldenLayer {
   const std::set<std::string>& unused() const { return unused_; }
 
  private:
-  void add(const Parameter& parameter);
-  void load(const std::string& name, const Parameter& parameter) const;
+  std::string name_in_file(const Parameter& parameter) const;  // of the mixer's
+  void add(const std::string& name, const Parameter& parameter, const std::string& owner);
   void find_unused(const std::string& kind);
 
   const Golden& golden_;

@@ -24,6 +24,7 @@ struct Ratio {
   std::string way;     // of the group: "cut before token 3"
   double ratio = 0;
   double allowed = 0;
+  std::string problem;  // why there is no finite ratio; empty: there is one
 };
 
 struct GoldenRatios {

@@ -17,8 +17,8 @@ const MixerKind& find_kind(const Golden& golden, const Registry& registry,
   if (const MixerKind* kind = registry.mixers.find(name)) return *kind;
   std::vector<std::string> known;
   for (const auto& [other, kind] : registry.mixers.all()) known.push_back(other);
-  const std::string message = "unknown mixer '" + name + "'" + did_you_mean(name, known) +
-                              " Known mixers: " + join(known) +
+  const std::string message = "unknown mixer '" + name + "'" +
+                              known_words(name, "known mixers", known) +
                               "; kinds of a plugin need --plugin FILE";
   if (!asked.empty()) throw ConfigError("--mixer: " + message);
   throw mistake(golden, message + ", and --mixer runs the file through another kind");
@@ -44,12 +44,14 @@ void collect(Verification& verification, const GoldenRatios& ratios, at::ScalarT
       if (other.tensor == entry.tensor && other.way == entry.group) row = &other;
     }
     if (!row) {
-      verification.comparisons.push_back({entry.tensor, entry.group, {}, {}, true, ""});
+      verification.comparisons.push_back({entry.tensor, entry.group, {}, {}, true, "", ""});
       row = &verification.comparisons.back();
     }
     (wide ? row->float64 : row->float32) = entry.ratio;
     if (entry.ratio <= entry.allowed) continue;
     row->passed = false;
+    if (row->problem.empty() && !entry.problem.empty())
+      row->problem = (wide ? "in float64 " : "in float32 ") + entry.problem;
     if (row->worst.empty() && entry.way != entry.group) row->worst = entry.way;
   }
 }

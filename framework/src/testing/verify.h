@@ -17,7 +17,8 @@ struct Comparison {
   std::optional<double> float64;  // RMS ratio; none: it could not be computed
   std::optional<double> float32;
   bool passed = true;
-  std::string worst;  // of several ways, the one with the largest ratio beyond what is allowed
+  std::string problem;  // why a ratio is not finite
+  std::string worst;    // of several ways, the one with the largest ratio beyond what is allowed
 };
 
 struct Verification {

@@ -1,11 +1,4 @@
-#include "framework/src/testing/verify.h"
-
-#include "framework/src/files/safetensors.h"
-#include "tests/support/builtins.h"
-
-#include <filesystem>
-#include <functional>
-#include <unistd.h>
+#include "tests/framework/testing/verify_fixture.h"
 
 #include <ATen/ATen.h>
 
@@ -15,91 +8,9 @@
 namespace echo {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::Verification;
-
-// A few mixers, and one of them under the name of a plugin's.
-const Registry& known_mixers() {
-  static const Registry* const registry = [] {
-    auto* const known = new Registry;
-    for (const char* name : {"attention", "linear_attention", "swiglu"})
-      known->mixers.insert(*builtin_registry().mixers.find(name));
-    MixerKind other = *builtin_registry().mixers.find("linear_attention");
-    other.name = "test/linear_attention";
-    known->mixers.insert(other);
-    return known;
-  }();
-  return *registry;
-}
-
-// A file in a folder of its own, gone with the test.
-class VerifyTest : public ::testing::Test {
- protected:
-  using Change = std::function<void(NamedTensors&)>;
-
-  VerifyTest() {
-    folder_ =
-        std::filesystem::temp_directory_path() / ("echo_verify_" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-  }
-  ~VerifyTest() override { std::filesystem::remove_all(folder_); }
-
-  std::filesystem::path golden(const std::string& name) const {
-    return std::filesystem::path(ECHO_SOURCE_DIR) / "tests/golden" / (name + ".safetensors");
-  }
-
-  std::filesystem::path written(const NamedTensors& content) const {
-    const std::filesystem::path path = folder_ / "case.safetensors";
-    write_safetensors(path, content);
-    return path;
-  }
-
-  // A file of tests/golden with something changed.
-  std::filesystem::path changed(const std::string& name, const Change& change) const {
-    NamedTensors content = read_safetensors(golden(name));
-    change(content);
-    return written(content);
-  }
-
-  Verification verified(const std::filesystem::path& path, const std::string& kind = "") const {
-    return testing::verify(testing::read_golden(path), known_mixers(), kind);
-  }
-
-  // What is said about a file that cannot be verified, without the path before it.
-  std::string refusal(const std::filesystem::path& path, const std::string& kind = "") const {
-    try {
-      verified(path, kind);
-    } catch (const ConfigError& error) {
-      std::string message = error.what();
-      if (message.rfind(path.string() + ": ", 0) == 0) message.erase(0, path.string().size() + 2);
-      return message;
-    }
-    return "nothing was refused";
-  }
-
-  std::string refusal_of(const std::string& name, const Change& change) const {
-    return refusal(changed(name, change));
-  }
-
-  std::filesystem::path folder_;
-};
-
-std::vector<std::string> failed(const Verification& verification) {
-  std::vector<std::string> names;
-  for (const testing::Comparison& row : verification.comparisons) {
-    if (!row.passed) names.push_back(row.tensor + " " + row.way);
-  }
-  return names;
-}
-
-bool compares(const Verification& verification, const std::string& tensor) {
-  for (const testing::Comparison& row : verification.comparisons) {
-    if (row.tensor == tensor) return true;
-  }
-  return false;
-}
-
-using ::testing::ElementsAre;
 
 TEST_F(VerifyTest, AWrongOutputFailsInEveryWay) {
   const auto path = changed("linear_attn_layer", [](auto& file) { file.tensors["y"] *= 1.001; });
@@ -164,40 +75,9 @@ TEST_F(VerifyTest, TensorsForOtherReadersAreNoted) {
   EXPECT_THAT(verified(path).notes, ElementsAre("cosine: not used"));
 }
 
-// A file of linear attention whose loss also reads the state, as the mixer computes it.
+// A file of linear attention whose loss also reads the state.
 NamedTensors with_state_loss(int64_t length) {
-  NamedTensors file;
-  file.metadata = {{"kind", "linear_attention"},
-                   {"level", "layer"},
-                   {"options", "{}"},
-                   {"loss", "sum(y*w) + sum(state.S*w_S)"}};
-  const MixerKind& kind = *known_mixers().mixers.find("linear_attention");
-  const Place place{.width = 8, .options = at::TensorOptions().dtype(at::kDouble)};
-  const std::unique_ptr<Options> options = kind.options();
-  kind.complete(*options, place);
-  const std::unique_ptr<Mixer> mixer = kind.make(*options, place);
-  const auto numbers = [](std::vector<int64_t> shape, double phase) {
-    const int64_t count = at::empty(shape).numel();
-    return at::sin(at::arange(count, at::kDouble) + phase).to(at::kFloat).view(shape);
-  };
-  file.tensors["x"] = numbers({1, length, 8}, 0.1);
-  file.tensors["w"] = numbers({1, length, 8}, 0.2);
-  file.tensors["w_S"] = numbers({1, 4, 2, 2}, 0.3);
-  for (const Parameter& parameter : mixer->parameters()) {
-    file.tensors[parameter.name] =
-        (numbers(parameter.value().sizes().vec(), 0.4) * 0.3).contiguous();
-    parameter.value().copy_(file.tensors[parameter.name]);
-  }
-  at::Tensor x = file.tensors["x"].to(at::kDouble).requires_grad_(true);
-  State state = mixer->initial_state({.dtype = at::kDouble});
-  const at::Tensor y = (*mixer)(x, {.state = &state});
-  ((y * file.tensors["w"]).sum() + (state.get("S") * file.tensors["w_S"]).sum()).backward();
-  file.tensors["y"] = y.detach().to(at::kFloat);
-  file.tensors["state.S"] = state.get("S").detach().to(at::kFloat);
-  file.tensors["dx"] = x.grad().to(at::kFloat);
-  for (const Parameter& parameter : mixer->parameters())
-    file.tensors["d_" + parameter.name] = parameter.gradient().to(at::kFloat);
-  return file;
+  return computed({.length = length, .state_weights = {{"S", some_numbers({1, 4, 2, 2}, 0.3)}}});
 }
 
 TEST_F(VerifyTest, ALossMayReadTheState) {
@@ -280,8 +160,8 @@ TEST_F(VerifyTest, RefusesAFileThatIsNotThere) {
 TEST_F(VerifyTest, RefusesAnUnknownKindAndNamesTheNearest) {
   EXPECT_EQ(refusal_of("swiglu_a", [](auto& file) { file.metadata["kind"] = "swigloo"; }),
             "unknown mixer 'swigloo'; did you mean 'swiglu'? Known mixers: attention, "
-            "linear_attention, swiglu, test/linear_attention; kinds of a plugin need --plugin "
-            "FILE, and --mixer runs the file through another kind");
+            "linear_attention, ska, swiglu, test/linear_attention, test/mean; kinds of a plugin "
+            "need --plugin FILE, and --mixer runs the file through another kind");
   EXPECT_THAT(refusal(golden("swiglu_a"), "swigloo"),
               HasSubstr("--mixer: unknown mixer 'swigloo'; did you mean 'swiglu'?"));
 }
