@@ -2,6 +2,7 @@
 
 #include "framework/src/plugin/loader.h"
 #include "framework/src/recipe/recipe.h"
+#include "trainers/text.h"
 
 #include <cstdint>
 #include <functional>
@@ -15,10 +16,6 @@
 namespace echo::cli {
 
 enum ExitCode : int { kDone = 0, kFailed = 1, kMistake = 2, kStopped = 75 };
-
-// What the program is called by the person who runs it: ECHO_COMMAND, which ./echo and the shell
-// function set ("./echo", "echo"), else "echo-lm".
-std::string program_name();
 
 // A command of the program: its parser (CLI11), its examples, and what it does once the arguments
 // have been read. The placeholder of an option says what it takes, to people and to completion:

@@ -1,12 +1,16 @@
 #include "cli/command.h"
 #include "framework/src/text/terminal.h"
+#include "framework/src/text/utf8.h"
 
 #include <echo/error.h>
 
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
+#include <filesystem>
 #include <iostream>
 #include <new>
+#include <stdexcept>
 #include <unistd.h>
 
 #include <ATen/ATen.h>
@@ -17,6 +21,14 @@
 namespace {
 
 using namespace echo;
+
+// A file that is opened must not get the number of a stream that was closed: what is written to
+// stderr would land in it. Writing to such a stream fails, as it should.
+void fill_closed_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) == -1 && ::open("/dev/null", O_RDONLY) < 0) return;
+  }
+}
 
 // Logs go to stderr, as plain lines where that is no terminal.
 void set_up_logging() {
@@ -29,24 +41,25 @@ void set_up_logging() {
 int complain(const std::string& message, int code) {
   const Terminal terminal = look_at(STDERR_FILENO);
   const std::string label = "echo: error: ";
-  const std::string text = wrap(label + message, terminal.interactive ? terminal.width : 0, 2);
+  const std::string text =
+      wrap(label + harmless(message), terminal.interactive ? terminal.width : 0, 2);
   std::cout.flush();
   std::cerr << styled(terminal, Style::red, label.substr(0, label.size() - 1))
             << text.substr(label.size() - 1) << "\n";
   return code;
 }
 
+constexpr const char* kNoMemory = "not enough memory; take a smaller batch, length or model";
+
 // The first line: the others are a stack.
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 int complain_about(const c10::Error& failure) {
   const std::string what = first_line(failure.what_without_backtrace());
-  const bool memory = dynamic_cast<const c10::OutOfMemoryError*>(&failure) ||
-                      what.find("not enough memory") != std::string::npos;
-  if (memory) {
-    return complain("not enough memory: " + what + "; take a smaller batch, length or model",
-                    cli::kFailed);
-  }
+  bool memory = dynamic_cast<const c10::OutOfMemoryError*>(&failure);
+  for (const char* sign : {"not enough memory", "can't allocate memory", "calculation overflowed"})
+    memory = memory || what.find(sign) != std::string::npos;
+  if (memory) return complain(kNoMemory, cli::kFailed);
   return complain("this is a bug in the program: " + what, cli::kFailed);
 }
 
@@ -61,8 +74,12 @@ int run(int argc, char** argv) {
     return complain(failure.what(), cli::kFailed);
   } catch (const c10::Error& failure) {
     return complain_about(failure);
+  } catch (const std::filesystem::filesystem_error& failure) {
+    return complain(failure.path1().string() + ": " + failure.code().message(), cli::kFailed);
   } catch (const std::bad_alloc&) {
-    return complain("not enough memory; take a smaller batch, length or model", cli::kFailed);
+    return complain(kNoMemory, cli::kFailed);
+  } catch (const std::length_error&) {
+    return complain(kNoMemory, cli::kFailed);
   } catch (const std::exception& bug) {
     return complain(std::string("this is a bug in the program: ") + bug.what(), cli::kFailed);
   }
@@ -71,6 +88,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  fill_closed_streams();
   set_up_logging();
   const int code = run(argc, argv);
   errno = 0;

@@ -25,11 +25,6 @@ CLI::Option* one_value_each(CLI::Option* option, const std::string& placeholder)
 
 }  // namespace
 
-std::string program_name() {
-  const char* name = std::getenv("ECHO_COMMAND");
-  return name && *name ? name : "echo-lm";
-}
-
 CLI::Option* Command::repeated(const std::string& name, std::vector<std::string>& values,
                                const std::string& placeholder, const std::string& help) {
   return one_value_each(app->add_option(name, values, help), placeholder);

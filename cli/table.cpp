@@ -1,5 +1,7 @@
 #include "cli/table.h"
 
+#include "trainers/text.h"
+
 #include <echo/error.h>
 
 #include <algorithm>
@@ -54,18 +56,7 @@ Cell number(double value, int digits) {
   return {value, text};
 }
 
-Cell bytes(int64_t value) {
-  const char* const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-  double scaled = static_cast<double>(value);
-  size_t unit = 0;
-  while (std::abs(scaled) >= 999.5 && unit + 1 < std::size(units)) {
-    scaled /= 1000;
-    ++unit;
-  }
-  char text[64];
-  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.3g %s", scaled, units[unit]);
-  return {value, text};
-}
+Cell bytes(int64_t value) { return {value, bytes_text(value)}; }
 
 void Table::add(std::vector<Cell> cells) {
   ECHO_CHECK(cells.size() == columns_.size());

@@ -20,7 +20,7 @@ struct Cell {
 Cell word(const std::string& text);
 Cell count(int64_t value);                  // 1,234,567
 Cell number(double value, int digits = 4);  // significant digits; "-" where not finite
-Cell bytes(int64_t value);                  // 1.5 MB
+Cell bytes(int64_t value);                  // 1.5 MiB
 Cell nothing();                             // null, "-"
 
 // Results as rows. Numbers stand right, words left. Where a line is wider than the terminal,

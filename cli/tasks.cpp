@@ -17,9 +17,9 @@ namespace {
 
 struct TasksArguments {
   std::string kind;
-  std::optional<int64_t> samples;  // to print
-  std::string dump;                // file; empty: none
-  std::optional<int64_t> count;    // of samples to dump
+  std::optional<int64_t> samples;   // to print
+  std::optional<std::string> dump;  // file
+  std::optional<int64_t> count;     // of samples to dump
   std::string split = "train";
   std::vector<std::string> set;
   bool as_json = false;
@@ -124,12 +124,12 @@ int dump(const Registry& registry, const TasksArguments& arguments) {
       arguments.count ? available(info, split, *arguments.count) : dump_samples(info, split);
   Node options = write_kind(chosen.choice);
   options.remove("kind");
-  dump_task(*chosen.task, split, count, arguments.dump,
+  dump_task(*chosen.task, split, count, *arguments.dump,
             {{"kind", chosen.choice.kind},
              {"options", to_json(options).dump()},
              {"split", split_name(split)}});
   std::cout << "wrote " << count << " samples of the " << split_name(split) << " split to "
-            << arguments.dump << "\n";
+            << *arguments.dump << "\n";
   return kDone;
 }
 
@@ -184,17 +184,19 @@ void check_positive(const std::string& option, const std::optional<int64_t>& val
 
 int run(Program& program, const TasksArguments& arguments) {
   const Registry& registry = program.plugins().registry();
-  const bool needs_kind = arguments.samples || !arguments.dump.empty() || !arguments.set.empty();
+  const bool needs_kind = arguments.samples || arguments.dump || !arguments.set.empty();
   if (arguments.kind.empty() && needs_kind)
     throw ConfigError("a KIND is missing, as in `" + program_name() + " tasks mqar --sample 3`");
   check_positive("--sample", arguments.samples);
   check_positive("--count", arguments.count);
-  if (arguments.samples && !arguments.dump.empty())
+  if (arguments.samples && arguments.dump)
     throw ConfigError("--sample prints and --dump writes; give one of them");
-  if (arguments.count && arguments.dump.empty())
+  if (arguments.count && !arguments.dump)
     throw ConfigError("--count belongs to --dump; --sample N takes the number itself");
   if (arguments.kind.empty()) return list_kinds(registry.tasks, arguments.as_json);
-  if (!arguments.dump.empty()) return dump(registry, arguments);
+  if (arguments.dump && arguments.dump->empty())
+    throw ConfigError("--dump needs the name of a file, as in --dump data.safetensors");
+  if (arguments.dump) return dump(registry, arguments);
   if (arguments.samples) return print_samples(registry, arguments);
   return show_kind(registry, arguments);
 }

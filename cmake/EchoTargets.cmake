@@ -29,7 +29,13 @@ function(echo_use_pch target)
     target_precompile_headers(echo_pch PRIVATE ${PROJECT_SOURCE_DIR}/framework/src/pch.h)
   endif()
   target_precompile_headers(${target} REUSE_FROM echo_pch)
-  
+endfunction()
+
+# For what goes into plugins. clang rejects a precompiled header of another visibility: there it stays as it is.
+function(echo_hide_symbols target)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU OR NOT ECHO_PCH)
+    set_target_properties(${target} PROPERTIES CXX_VISIBILITY_PRESET hidden)
+  endif()
 endfunction()
 
 # Settings that every target of ours has.
@@ -51,9 +57,7 @@ function(echo_add_builtin name)
   endif()
   add_library(${name}_objects OBJECT ${sources})
   target_link_libraries(${name}_objects PUBLIC echo_framework Eigen3::Eigen ${builtin_LIBRARIES})
-  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU OR NOT ECHO_PCH)  # clang rejects a precompiled header of another visibility
-    set_target_properties(${name}_objects PROPERTIES CXX_VISIBILITY_PRESET hidden)
-  endif()
+  echo_hide_symbols(${name}_objects)
   echo_target(${name}_objects)
   add_library(echo_plugin_${name} MODULE $<TARGET_OBJECTS:${name}_objects>)
   target_link_libraries(echo_plugin_${name} PRIVATE ${builtin_LIBRARIES} echo_framework echo_options)

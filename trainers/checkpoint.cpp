@@ -196,7 +196,10 @@ void Checkpoints::point_latest(int64_t step) const {
   const fs::path link = folder_ / (std::string(kWriting) + kLatest);
   fs::remove(link);
   fs::create_symlink(folder_name(step), link);
-  fs::rename(link, folder_ / kLatest);
+  const fs::path latest = folder_ / kLatest;
+  // A copy that follows links has made a folder of it, which rename() would not replace.
+  if (fs::is_directory(fs::symlink_status(latest))) fs::remove_all(latest);
+  fs::rename(link, latest);
   sync_folder(folder_);
 }
 

@@ -88,6 +88,7 @@ Json environment_json(const Recipe& recipe, const std::vector<LoadedPlugin>& plu
                   {"device", session.device},
                   {"threads", session.threads},
                   {"seed", recipe.seed},
+                  {"data", session.data},
                   {"command", session.command},
                   {"host", host_name()},
                   {"processor", processor()},

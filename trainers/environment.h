@@ -16,11 +16,12 @@ namespace echo {
 struct Session {
   std::string device = "cpu";
   int64_t threads = 0;
-  std::vector<std::string> command;  // as it was typed
+  std::vector<std::string> command;         // as it was typed
+  std::map<std::string, std::string> data;  // fingerprints of the tasks that read some
 };
 
-// The content of environment.json: versions, compiler, machine, device, threads, seed, plugins with
-// path and SHA-256, command.
+// The content of environment.json: versions, compiler, machine, device, threads, seed, data,
+// plugins with path and SHA-256, command.
 nlohmann::ordered_json environment_json(const Recipe& recipe,
                                         const std::vector<LoadedPlugin>& plugins,
                                         const Session& session);

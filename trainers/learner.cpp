@@ -3,6 +3,7 @@
 #include "trainers/not_finite.h"
 
 #include <cmath>
+#include <limits>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -80,6 +81,16 @@ StepResult Learner::step(const StepData& data) {
   return result;
 }
 
+void Learner::check_finite(int64_t step) const {
+  std::vector<at::Tensor> values;
+  for (const Slot& slot : slots_) values.push_back(slot.parameter.detach());
+  const at::Tensor largest =
+      at::stack(at::_foreach_norm(values, std::numeric_limits<double>::infinity()));
+  if (at::isfinite(largest).all().item<bool>()) return;
+  throw NotFinite("step " + std::to_string(step) + " spoiled the model. " +
+                  first_not_finite(recipe_.model, slots_, [](Probe&) {}));
+}
+
 ModelSpan Learner::span_of(const StepData::Part& part, Probe& probe) {
   dropout_.first_sample = part.first_sample;
   ModelSpan span = part.batch.span();
@@ -129,9 +140,9 @@ void Learner::clip(double norm) {
 }
 
 void Learner::fail(const StepData& data, double loss) {
-  const std::string what = std::isfinite(loss)
-                               ? "the gradient is not finite"
-                               : "the loss is not finite (" + std::to_string(loss) + ")";
+  const std::string what = std::isfinite(loss) ? "the gradient is not finite"
+                                               : std::string("the loss is not finite (") +
+                                                     (std::isnan(loss) ? "nan" : "infinity") + ")";
   const std::string culprit = first_not_finite(recipe_.model, slots_, [&](Probe& probe) {
     for (const StepData::Part& part : data.parts) {
       if (part.batch.scored_count > 0) loss_sum(*model_, part.batch, span_of(part, probe));

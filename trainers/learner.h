@@ -45,6 +45,9 @@ class Learner {
   // NotFinite; the model is then as it was before the step.
   StepResult step(const StepData& data);
 
+  // Throws NotFinite where a parameter is not finite after step `step`.
+  void check_finite(int64_t step) const;
+
   Model& model() { return *model_; }
   const Model& model() const { return *model_; }
   std::span<Slot> slots() { return slots_; }

@@ -41,9 +41,8 @@ Target find_target(const fs::path& path) {
   }
   const auto latest = folder.checkpoints().latest();
   if (!latest) {
-    throw Error("the run " + clean.string() +
-                " has no checkpoint yet; take it on with `train --resume --run " +
-                shell_word(clean.string()) + "`");
+    throw Error("the run " + clean.string() + " has no checkpoint yet; take it on with `" +
+                program_name() + " train --resume --run " + shell_word(clean.string()) + "`");
   }
   return {folder, folder.checkpoints().path(*latest)};
 }
@@ -101,9 +100,9 @@ std::optional<int64_t> whole_before(const Checkpoints& checkpoints, int64_t step
   return std::nullopt;
 }
 
-LoadedRun load_run(const fs::path& path, Plugins& plugins, const LoadRunOptions& options) {
-  check_overrides(options.overrides);
-  const Target target = find_target(path);
+namespace {
+
+LoadedRun load_target(const Target& target, Plugins& plugins, const LoadRunOptions& options) {
   const TrainerState state = verified(target);
   LoadedRun run{.folder = target.folder, .checkpoint = target.checkpoint, .step = state.step};
   run.recipe = read_recipe_with_plugins(target.folder.recipe(), options.overrides, plugins);
@@ -115,6 +114,21 @@ LoadedRun load_run(const fs::path& path, Plugins& plugins, const LoadRunOptions&
       plugins.registry().tasks, run.recipe.task,
       TaskPlace{.seed = static_cast<uint64_t>(run.recipe.seed), .batch = run.recipe.train.batch});
   return run;
+}
+
+}  // namespace
+
+LoadedRun load_run(const fs::path& path, Plugins& plugins, const LoadRunOptions& options) {
+  check_overrides(options.overrides);
+  while (true) {
+    const Target target = find_target(path);
+    try {
+      return load_target(target, plugins, options);
+    } catch (const Error&) {
+      // A trainer may have put a newer checkpoint in the place of this one.
+      if (fs::exists(target.checkpoint) || find_target(path).checkpoint == target.checkpoint) throw;
+    }
+  }
 }
 
 }  // namespace echo

@@ -15,26 +15,41 @@ void remember(int signal) {
   std::signal(SIGTERM, SIG_DFL);
 }
 
+// The terminal is gone. It stays ignored where it was, as under nohup.
+void handle_hangup(void (*handler)(int)) {
+  if (std::signal(SIGHUP, handler) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
+}
+
 }  // namespace
 
 StopSignal::StopSignal() {
   received = 0;
   std::signal(SIGINT, remember);
   std::signal(SIGTERM, remember);
+  handle_hangup(remember);
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
 StopSignal::~StopSignal() {
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
+  handle_hangup(SIG_DFL);
   std::signal(SIGXFSZ, SIG_DFL);
 }
 
 bool StopSignal::requested() const { return received != 0; }
 
 const char* StopSignal::name() const {
-  if (received == SIGINT) return "SIGINT";
-  return received == SIGTERM ? "SIGTERM" : "";
+  switch (received) {
+    case SIGINT:
+      return "SIGINT";
+    case SIGTERM:
+      return "SIGTERM";
+    case SIGHUP:
+      return "SIGHUP";
+    default:
+      return "";
+  }
 }
 
 }  // namespace echo

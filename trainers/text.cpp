@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
 namespace echo {
 
@@ -48,6 +49,11 @@ std::string bytes_text(int64_t bytes) {
 }
 
 std::string number_text(double value) { return printed("%.4g", value); }
+
+std::string program_name() {
+  const char* name = std::getenv("ECHO_COMMAND");
+  return name && *name ? name : "echo-lm";
+}
 
 std::string shell_word(const std::string& word) {
   constexpr const char* kPlain =

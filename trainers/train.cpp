@@ -37,7 +37,7 @@ struct Plan {
 };
 
 std::string how_to_resume(const RunFolder& folder) {
-  return "train --resume --run " + shell_word(folder.path().string());
+  return program_name() + " train --resume --run " + shell_word(folder.path().string());
 }
 
 fs::path default_folder(const Recipe& recipe) { return fs::path("runs") / recipe.name; }
@@ -45,6 +45,26 @@ fs::path default_folder(const Recipe& recipe) { return fs::path("runs") / recipe
 Json read_json_file(const fs::path& file) {
   std::ifstream stream(file);
   return Json::parse(stream, nullptr, false);
+}
+
+Json read_summary(const RunFolder& folder) {
+  const Json summary = read_json_file(folder.summary());
+  if (summary.is_object() && summary.contains("final") && summary["final"].is_object() &&
+      summary["final"].contains("task"))
+    return summary;
+  throw Error(folder.summary().string() + " is damaged; remove it, and `" + how_to_resume(folder) +
+              "` scores the run again");
+}
+
+// What is missing or damaged there counts as not known.
+Json read_environment(const RunFolder& folder) {
+  Json environment = read_json_file(folder.environment());
+  if (!environment.is_object()) environment = Json::object();
+  if (!environment["device"].is_string()) environment["device"] = "cpu";
+  if (!environment["threads"].is_number_integer()) environment["threads"] = 0;
+  if (!environment["data"].is_object()) environment["data"] = Json::object();
+  if (!environment["resumed"].is_array()) environment["resumed"] = Json::array();
+  return environment;
 }
 
 // Before anything slow: can the folder be written at all?
@@ -62,8 +82,8 @@ void check_writable(const RunFolder& folder) {
 
 Plan plan_start(const TrainRequest& request, Plugins& plugins) {
   if (request.recipe.empty()) {
-    throw ConfigError(
-        "train needs a RECIPE, as in `train recipes/quickstart.yaml`, or --resume with --run DIR");
+    throw ConfigError("train needs a RECIPE, as in `" + program_name() +
+                      " train recipes/quickstart.yaml`, or --resume with --run DIR");
   }
   if (request.from) throw ConfigError("--from needs --resume");
   Plan plan{.folder = RunFolder(""),
@@ -75,6 +95,7 @@ Plan plan_start(const TrainRequest& request, Plugins& plugins) {
     case RunStage::foreign:
       throw ConfigError(path + " exists and is no run folder; choose another one with --run");
     case RunStage::unfinished:
+      RunLock(plan.folder);  // when another process trains there it is not for us to go on with
       throw ConfigError("the run " + path + " is not finished; go on with it by `" +
                         how_to_resume(plan.folder) +
                         "`, begin another with --run DIR, or remove the folder");
@@ -110,7 +131,8 @@ RunFolder folder_to_resume(const TrainRequest& request, Plugins& plugins) {
     throw ConfigError("there is no run to resume in " + folder.path().string() +
                       "; start it without --resume, or name its folder with --run");
   }
-  return stage == RunStage::finished ? folder.last_existing() : folder;
+  const bool named = !request.run.empty();
+  return stage == RunStage::finished && !named ? folder.last_existing() : folder;
 }
 
 void refuse_changes(const Plan& plan, const TrainRequest& request) {
@@ -170,14 +192,9 @@ Plan plan_resume(const TrainRequest& request, Plugins& plugins) {
                       std::to_string(steps) + "; ask for more steps, or for an earlier --from");
   }
   // The same bits need the same device and number of threads.
-  const Json environment = read_json_file(plan.folder.environment());
-  const bool known = environment.is_object();
-  plan.device = !request.device.empty() ? request.device
-                : known                 ? environment.value("device", "cpu")
-                                        : "cpu";
-  plan.threads = request.threads > 0 ? request.threads
-                 : known             ? environment.value("threads", int64_t{0})
-                                     : 0;
+  const Json environment = read_environment(plan.folder);
+  plan.device = request.device.empty() ? environment["device"].get<std::string>() : request.device;
+  plan.threads = request.threads > 0 ? request.threads : environment["threads"].get<int64_t>();
   return plan;
 }
 
@@ -191,8 +208,7 @@ void begin_folder(const Plan& plan, const Plugins& plugins, const Session& sessi
 
 // Every resumption is added to environment.json, so that results can be traced.
 void note_resumption(const Plan& plan, const Plugins& plugins, const Session& session) {
-  Json environment = read_json_file(plan.folder.environment());
-  if (!environment.is_object()) environment = Json::object();
+  Json environment = read_environment(plan.folder);
   Json entry = environment_json(plan.recipe, plugins.loaded(), session);
   entry["from_step"] = plan.checkpoint.value_or(0);
   environment["resumed"].push_back(std::move(entry));
@@ -200,23 +216,25 @@ void note_resumption(const Plan& plan, const Plugins& plugins, const Session& se
   if (!plan.changes.empty()) replace_file(plan.folder.recipe(), resolved_yaml(plan.recipe));
 }
 
+std::string threads_text(int64_t threads) {
+  return std::to_string(threads) + (threads == 1 ? " thread" : " threads");
+}
+
 std::string first_line(const Plan& plan, const Session& session, const Model& model) {
   return plan.folder.path().string() + ": " + std::to_string(plan.recipe.train.steps.value()) +
          " steps of " + std::to_string(plan.recipe.train.batch) + " samples, task " +
          plan.recipe.task.kind + ", " + count_text(static_cast<double>(model.parameter_count())) +
-         " parameters, " + session.device + ", " + std::to_string(session.threads) +
-         (session.threads == 1 ? " thread" : " threads");
+         " parameters, " + session.device + ", " + threads_text(session.threads);
 }
 
 void announce(const Plan& plan, const Session& session, const Model& model, Console& console) {
   console.line(first_line(plan, session, model));
   if (plan.checkpoint) console.line("going on from step " + std::to_string(*plan.checkpoint));
   for (const RecipeChange& change : plan.changes) console.line(change_text(change));
-  const Json environment = read_json_file(plan.folder.environment());
-  const int64_t before = environment.is_object() ? environment.value("threads", int64_t{0}) : 0;
+  const auto before = read_environment(plan.folder)["threads"].get<int64_t>();
   if (plan.checkpoint && before > 0 && before != session.threads) {
-    console.line("the run began with " + std::to_string(before) + " threads: the last bits will " +
-                 "differ from an uninterrupted run");
+    console.line("the run began with " + threads_text(before) + ": the last bits will differ " +
+                 "from an uninterrupted run");
   }
 }
 
@@ -238,6 +256,31 @@ void attempt(const char* what, Console& console, const std::function<void()>& wr
   }
 }
 
+// One run on two texts would be neither's.
+void refuse_other_data(const Plan& plan, const Session& session) {
+  const Json before = read_environment(plan.folder)["data"];
+  for (const auto& [task, fingerprint] : session.data) {
+    if (!before.contains(task) || before[task] == fingerprint) continue;
+    const std::string data = task == "task" ? task : "evaluation task " + task;
+    throw ConfigError("the data of the run's " + data +
+                      " has changed since the run began (its SHA-256 was " + before[task].dump() +
+                      ", now it is \"" + fingerprint +
+                      "\"); bring the old data back, or train on the new with another --run");
+  }
+}
+
+// What a process that was killed at the very end did not write any more.
+void complete_reports(const Plan& plan, Plugins& plugins, Console& console) {
+  const RunFolder& folder = plan.folder;
+  if (fs::exists(folder.report())) return;
+  attempt("sample", console, [&] {
+    const LoadedRun run = load_run(folder.path(), plugins, {});
+    run.task->prepare();
+    write_sample(folder, *run.model, *run.task);
+  });
+  attempt("report", console, [&] { write_report(folder.path()); });
+}
+
 bool nothing_left(const Plan& plan) {
   return plan.folder.stage() == RunStage::finished && plan.checkpoint &&
          *plan.checkpoint == plan.recipe.train.steps.value();
@@ -250,15 +293,18 @@ TrainResult train(const TrainRequest& request, Plugins& plugins, Console& consol
   TrainResult result{.folder = plan.folder};
   if (nothing_left(plan)) {
     result.step = *plan.checkpoint;
-    result.summary = read_json_file(plan.folder.summary());
+    result.summary = read_summary(plan.folder);
     console.line(plan.folder.path().string() + " is finished; nothing is left to do");
+    complete_reports(plan, plugins, console);
     return result;
   }
   const at::Device device = parse_device(plan.device);
-  const Session session{.device = plan.device,
-                        .threads = use_deterministic_threads(plan.threads),
-                        .command = request.command};
+  Session session{.device = plan.device,
+                  .threads = use_deterministic_threads(plan.threads),
+                  .command = request.command};
   Trainer trainer(plan.recipe, plugins, plan.folder, device, console);
+  session.data = trainer.fingerprints();
+  if (request.resume) refuse_other_data(plan, session);
 
   if (!plan.lock) lock_new_folder(plan);
   plan.folder.checkpoints().clean();
@@ -283,7 +329,7 @@ TrainResult train(const TrainRequest& request, Plugins& plugins, Console& consol
     attempt("sample", console, [&] { write_sample(plan.folder, trainer.model(), trainer.task()); });
   }
   attempt("report", console, [&] { write_report(plan.folder.path()); });
-  if (result.outcome == Outcome::finished) result.summary = read_json_file(plan.folder.summary());
+  if (result.outcome == Outcome::finished) result.summary = read_summary(plan.folder);
   return result;
 }
 

@@ -63,6 +63,14 @@ void Trainer::resume(int64_t step) {
   saved_step_ = step;
 }
 
+std::map<std::string, std::string> Trainer::fingerprints() const {
+  std::map<std::string, std::string> found;
+  for (const auto& [name, task] : tasks_) {
+    if (const std::string print = task->fingerprint(); !print.empty()) found[name] = print;
+  }
+  return found;
+}
+
 Outcome Trainer::run() {
   stop_.emplace();
   const Outcome outcome = run_to_the_end();
@@ -118,13 +126,16 @@ StepResult Trainer::learn(const StepData& data) {
   try {
     return learner_.step(data);
   } catch (const NotFinite& failure) {
-    throw Error(std::string(failure.what()) + ". " +
-                (saved_step_
-                     ? "The checkpoint of step " + std::to_string(*saved_step_) + " is whole"
-                     : "Nothing was saved before") +
-                ". Lower train.optimizer.peak_rate, lengthen the schedule's warm-up or set " +
-                "train.clip, and start again");
+    give_up(failure);
   }
+}
+
+void Trainer::give_up(const NotFinite& failure) const {
+  throw Error(std::string(failure.what()) + ". " +
+              (saved_step_ ? "The checkpoint of step " + std::to_string(*saved_step_) + " is whole"
+                           : "Nothing was saved before") +
+              ". Lower train.optimizer.peak_rate, lengthen the schedule's warm-up or set " +
+              "train.clip, and start again with another --run");
 }
 
 void Trainer::write_step(const StepResult& result) {
@@ -203,6 +214,11 @@ void Trainer::judge(const Scores& scores) {
 }
 
 void Trainer::save() {
+  try {
+    learner_.check_finite(state_.step);
+  } catch (const NotFinite& failure) {
+    give_up(failure);
+  }
   state_.seconds = seconds();
   metrics_->sync();  // what a checkpoint stands on must not be younger on the disk
   folder_.checkpoints().save({.model = learner_.model(),

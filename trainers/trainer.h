@@ -38,6 +38,8 @@ class Trainer {
   const Model& model() const { return learner_.model(); }
   Model& model() { return learner_.model(); }
   const Task& task() const { return *tasks_.front().second; }
+  // Of the tasks that have one, by name; the recipe's own is "task".
+  std::map<std::string, std::string> fingerprints() const;
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -45,6 +47,7 @@ class Trainer {
   Outcome run_to_the_end();
   void advance(const StepData& data);
   StepResult learn(const StepData& data);
+  [[noreturn]] void give_up(const NotFinite& failure) const;
   void write_step(const StepResult& result);
   void show_progress(const StepResult& result);
   bool evaluation_due() const;

@@ -74,6 +74,9 @@ class Mean final : public Mixer {
 // Called before every batch that any task makes, from whatever thread.
 inline std::function<void(Split split, int64_t first)> on_batch;
 
+// What the task says of its data.
+inline std::string data;
+
 struct RepeatOptions {
   int64_t length = 6;
   int64_t unlabelled = 0;
@@ -101,6 +104,7 @@ class Repeat final : public Task {
     info.lengths = options_.padded;
     return info;
   }
+  std::string fingerprint() const override { return data; }
   Batch batch(Split split, int64_t first, int64_t count) const override {
     if (on_batch) on_batch(split, first);
     Batch batch;

@@ -97,12 +97,74 @@ TEST_F(TrainTest, ResumesByFolderAlone) {
             Outcome::finished);
 }
 
-TEST_F(TrainTest, ResumesTheLastOfTheNumberedFolders) {
+TEST_F(TrainTest, ResumesTheLastOfTheNumberedFoldersOfARecipe) {
+  fs::current_path(run.folder.path());
+  TrainRequest request = run.request();
+  request.run = "";
+  run.with(request);
+  on_batch = [](Split split, int64_t first) {
+    if (split == Split::train && first == 8 * 4) std::raise(SIGTERM);
+  };
+  run.with(request);
+  on_batch = nullptr;
+  request.resume = true;
+  const TrainResult result = run.with(request);
+  EXPECT_EQ(result.folder.path(), "runs/small-2");
+  EXPECT_EQ(result.outcome, Outcome::finished);
+  fs::current_path("/");
+}
+
+TEST_F(TrainTest, ResumesTheFolderThatIsNamedWhateverStandsBesideIt) {
   run.start();
   stop_in(run);
+  run.overrides = {"train.steps=14"};
   const TrainResult result = run.resume();
-  EXPECT_EQ(result.folder.path(), run.folder / "run-2");
-  EXPECT_EQ(result.outcome, Outcome::finished);
+  EXPECT_EQ(result.folder.path(), run.folder / "run");
+  EXPECT_EQ(result.step, 14);
+}
+
+TEST_F(TrainTest, ResumingAFinishedRunWritesTheReportThatIsMissing) {
+  run.start();
+  fs::remove(run.run().report());
+  EXPECT_EQ(run.resume().outcome, Outcome::finished);
+  EXPECT_TRUE(fs::exists(run.run().report()));
+}
+
+TEST_F(TrainTest, ADamagedSummaryIsNamed) {
+  run.start();
+  write(run.run().summary(), "garbage");
+  EXPECT_THAT(message_of<Error>([&] { run.resume(); }),
+              AllOf(HasSubstr("summary.json is damaged"), HasSubstr("scores the run again")));
+}
+
+TEST_F(TrainTest, ADamagedEnvironmentCountsAsNotKnown) {
+  stop_in(run);
+  write(run.run().environment(), R"({"threads": "x", "device": 3, "resumed": "y"})");
+  EXPECT_EQ(run.resume().outcome, Outcome::finished);
+}
+
+TEST_F(TrainTest, OtherDataThanTheRunBeganWithIsRefused) {
+  data = "a1";
+  stop_in(run);
+  const std::string metrics = content(run.run().metrics());
+  data = "b2";
+  EXPECT_THAT(message_of<ConfigError>([&] { run.resume(); }),
+              AllOf(HasSubstr("data of the run's task has changed"), HasSubstr("\"a1\""),
+                    HasSubstr("\"b2\"")));
+  EXPECT_EQ(content(run.run().metrics()), metrics);
+  data = "a1";
+  EXPECT_EQ(run.resume().outcome, Outcome::finished);
+  data = "";
+}
+
+TEST_F(TrainTest, ACopyThatFollowedLinksCanBeResumed) {
+  stop_in(run);
+  const fs::path latest = run.run().checkpoints().path(8).parent_path() / "latest";
+  const fs::path target = latest.parent_path() / fs::read_symlink(latest);
+  fs::remove(latest);
+  fs::copy(target, latest, fs::copy_options::recursive);
+  EXPECT_EQ(run.resume().outcome, Outcome::finished);
+  EXPECT_TRUE(fs::is_symlink(latest));
 }
 
 TEST_F(TrainTest, ResumingAFinishedRunDoesNothing) {
@@ -191,6 +253,7 @@ TEST_F(TrainTest, AnUnknownCheckpointIsRefusedWithTheKnownOnes) {
 TEST_F(TrainTest, ASecondTrainerInOneFolderIsRefused) {
   stop_in(run);
   const RunLock lock(run.run());
+  EXPECT_THAT(message_of<Error>([&] { run.start(); }), HasSubstr("right now"));
   EXPECT_THAT(message_of<Error>([&] { run.resume(); }), HasSubstr("right now"));
 }
 
@@ -221,7 +284,7 @@ TEST_F(TrainTest, SaysThatAnotherNumberOfThreadsGivesOtherBits) {
   request.resume = true;
   request.threads = 2;
   run.with(request);
-  EXPECT_THAT(run.screen.str(), HasSubstr("began with 1 threads: the last bits will differ"));
+  EXPECT_THAT(run.screen.str(), HasSubstr("began with 1 thread: the last bits will differ"));
 }
 
 TEST_F(TrainTest, AnUnknownDeviceIsRefusedBeforeAFolderIsMade) {

@@ -256,6 +256,16 @@ TEST_F(TrainerTest, ALossThatIsNotFiniteStopsTheRunAndKeepsTheCheckpoint) {
   EXPECT_THAT(content(run.run().log()), HasSubstr("is not finite"));
 }
 
+TEST_F(TrainerTest, AModelThatAnUpdateSpoiledIsNotSaved) {
+  SmallRun run;
+  run.overrides = {"train.optimizer.peak_rate=1e39", "train.checkpoint.every=1", "train.steps=1"};
+  EXPECT_THAT(message_of<Error>([&] { run.start(); }),
+              AllOf(HasSubstr("step 1 spoiled the model"), HasSubstr("the parameter"),
+                    HasSubstr("Nothing was saved before")));
+  EXPECT_FALSE(run.run().checkpoints().latest());
+  EXPECT_FALSE(fs::exists(run.run().summary()));
+}
+
 TEST_F(TrainerTest, WritesNoControlCharactersIntoAFile) {
   SmallRun run;
   run.start();

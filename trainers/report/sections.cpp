@@ -65,11 +65,6 @@ std::string scores_rows(const Json& scores, const std::string& task) {
   return rows;
 }
 
-std::string program() {
-  const char* name = std::getenv("ECHO_COMMAND");
-  return name && *name ? name : "echo-lm";
-}
-
 // Plugins and resumptions in a line each.
 std::string entry_text(const Json& entry) {
   if (!entry.is_object()) return entry.is_string() ? entry.get<std::string>() : entry.dump();
@@ -168,7 +163,7 @@ std::string repeat_part(const ReportFacts& facts) {
   std::string text =
       "<section><h2>Repeat it</h2><p class=\"note\">From the resolved recipe, into "
       "another folder:</p><pre>" +
-      html(program() + " train " + shell_word(run + "/recipe.yaml") + " --run " +
+      html(program_name() + " train " + shell_word(run + "/recipe.yaml") + " --run " +
            shell_word(run + "-again")) +
       "</pre>";
   std::string command;

@@ -78,6 +78,10 @@ class Task {
 
   virtual TaskInfo info() const = 0;
 
+  // Tells data apart that prepare() found, as a SHA-256: a run whose data has changed is not taken
+  // on. Empty: the task makes its data. May read all of it. Throws Error when it cannot be read.
+  virtual std::string fingerprint() const { return ""; }
+
   // Samples [first, first + count) of a split. In a train split that ends, indices go on into the
   // next epoch.
   virtual Batch batch(Split split, int64_t first, int64_t count) const = 0;

@@ -125,6 +125,17 @@ TEST_F(LanguageModelTest, JoinsTheFilesOfAFolderInTheOrderOfTheirPaths) {
   EXPECT_EQ(read(text, 16, 0), "");
 }
 
+TEST_F(LanguageModelTest, TellsTextsApartByTheirBytes) {
+  const std::string one = Text(write("a/x.txt", "first")).sha256();
+  const std::string folder = (folder_ / "a").string();
+  EXPECT_EQ(one, "a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e");
+  EXPECT_EQ(Text(folder).sha256(), one);
+  write("a/y.txt", "second");
+  const std::string two = Text(folder).sha256();
+  write("a/y.txt", "sec0nd");
+  EXPECT_NE(Text(folder).sha256(), two);
+}
+
 TEST_F(LanguageModelTest, ReadsBeyondTwoGibibytes) {
   const std::string path = write("large", "");
   const int64_t size = (int64_t{5} << 30);

@@ -359,6 +359,14 @@ TEST(MqarOptions, RefuseMorePairsThanFit) {
   expect_field_error(options, "pairs", "room for 16");
 }
 
+TEST(MqarOptions, RefuseAPowerThatLeavesTooFewPlacesForQueries) {
+  MqarOptions options = small();
+  for (const double power : {400.0, 1e10, 1e308}) {
+    options.power = power;
+    expect_field_error(options, "power", "take a smaller power");
+  }
+}
+
 TEST(MqarOptions, NameTheSegmentThatIsWrong) {
   MqarOptions options = segmented(MqarOrder::shuffled);
   options.segments.test[1].pairs = 40;

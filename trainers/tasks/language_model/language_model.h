@@ -34,6 +34,7 @@ class LanguageModel final : public Task {
 
   void prepare() override;
   TaskInfo info() const override;
+  std::string fingerprint() const override { return text_ ? text_->sha256() : ""; }
   Batch batch(Split split, int64_t first, int64_t count) const override;
 
   // "loss" (natural log, per byte), "bits_per_byte", and "share_scored": which part of the split's

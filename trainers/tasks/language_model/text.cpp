@@ -1,5 +1,6 @@
 #include "trainers/tasks/language_model/text.h"
 
+#include "framework/src/files/sha256.h"
 #include "framework/src/text/near.h"
 
 #include <echo/error.h>
@@ -109,6 +110,12 @@ void Text::add_folder(const fs::path& folder) {
   std::sort(paths.begin(), paths.end(),
             [](const fs::path& a, const fs::path& b) { return a.native() < b.native(); });
   for (const fs::path& path : paths) add(path);
+}
+
+std::string Text::sha256() const {
+  std::string list;
+  for (const File& file : files_) list += sha256_file(file.path);
+  return files_.size() == 1 ? list : echo::sha256(list);
 }
 
 void Text::read(int64_t first, int64_t count, uint8_t* bytes) const {

@@ -17,6 +17,9 @@ class Text {
 
   int64_t size() const { return size_; }  // bytes
 
+  // SHA-256 of the one file, or of the list of those of several files. Reads all of them.
+  std::string sha256() const;
+
   // Bytes [first, first + count). Throws Error when a file has become shorter since.
   void read(int64_t first, int64_t count, uint8_t* bytes) const;
 

@@ -17,8 +17,29 @@ namespace {
 
 constexpr int64_t kLargestVocabulary = int64_t{1} << 24;
 constexpr int64_t kLargestSeed = 0xffffffff;
+constexpr int64_t kLargestSamples = 1'000'000'000;
 
-void check_shape(int64_t vocabulary, int64_t length, int64_t pairs, const std::string& prefix) {
+// Every pair needs a slot of its own, and a slot of weight 0 is never drawn.
+void check_power(const MqarOptions& options, int64_t length, int64_t pairs,
+                 const std::string& prefix) {
+  const MqarShape shape{.vocabulary = options.vocabulary,
+                        .length = length,
+                        .pairs = pairs,
+                        .power = options.power,
+                        .fill = options.fill};
+  const std::vector<double> weights = slot_weights(shape);
+  const auto drawn =
+      std::count_if(weights.begin(), weights.end(), [](double weight) { return weight > 0; });
+  if (drawn >= pairs) return;
+  throw FieldError("power", "is so large that of " + std::to_string(shape.slots()) +
+                                " places for a query only " + std::to_string(drawn) +
+                                " would ever be drawn, fewer than the " + std::to_string(pairs) +
+                                " of " + prefix + "pairs; take a smaller power (zoology: 0.01)");
+}
+
+void check_shape(const MqarOptions& options, int64_t length, int64_t pairs,
+                 const std::string& prefix) {
+  const int64_t vocabulary = options.vocabulary;
   if (length % 2 != 0) {
     throw FieldError(prefix + "length",
                      std::to_string(length) +
@@ -37,13 +58,14 @@ void check_shape(int64_t vocabulary, int64_t length, int64_t pairs, const std::s
                                            " (length / 4); take fewer, or a length of at least " +
                                            std::to_string(4 * pairs));
   }
+  check_power(options, length, pairs, prefix);
 }
 
 void check_segments(const MqarOptions& options, const std::vector<MqarSegment>& segments,
                     const std::string& list) {
   for (size_t i = 0; i < segments.size(); ++i) {
     const std::string prefix = "segments." + list + "." + std::to_string(i) + ".";
-    check_shape(options.vocabulary, segments[i].length, segments[i].pairs, prefix);
+    check_shape(options, segments[i].length, segments[i].pairs, prefix);
   }
 }
 
@@ -66,7 +88,7 @@ int64_t total_samples(const std::vector<std::unique_ptr<MqarPart>>& parts) {
 void MqarSegment::visit(Fields& fields) {
   fields("length", length, "tokens of a row; even", at_least(4));
   fields("pairs", pairs, "keys with a value in a row; at most length / 4", at_least(1));
-  fields("samples", samples, "rows", at_least(1));
+  fields("samples", samples, "rows", between(1, static_cast<double>(kLargestSamples)));
 }
 
 void MqarSegments::visit(Fields& fields) {
@@ -78,7 +100,7 @@ void MqarOptions::visit(Fields& fields) {
   fields("vocabulary", vocabulary, "token ids; larger than length",
          between(5, static_cast<double>(kLargestVocabulary)));
   fields("samples", samples, "rows of the training set, the same every epoch; 0: fresh data",
-         at_least(0));
+         between(0, static_cast<double>(kLargestSamples)));
   fields("length", length, "tokens of a row; even", at_least(4));
   fields("pairs", pairs, "keys with a value in a row; at most length / 4", at_least(1));
   fields("power", power, "where a key is asked: weights (slot + 1)^(power - 1)", above(0));
@@ -90,13 +112,13 @@ void MqarOptions::visit(Fields& fields) {
                 {{"shuffled", MqarOrder::shuffled}, {"zoology", MqarOrder::zoology}},
                 "batches of segments.train: shuffled every epoch, or one segment after another");
   fields("validation_samples", validation_samples, "fresh rows for the choice of a learning rate",
-         at_least(0));
+         between(0, static_cast<double>(kLargestSamples)));
   fields("test_samples", test_samples, "fresh rows for the test, without segments.test",
-         at_least(0));
+         between(0, static_cast<double>(kLargestSamples)));
 }
 
 void MqarOptions::complete(const TaskPlace& place) {
-  check_shape(vocabulary, length, pairs, "");
+  check_shape(*this, length, pairs, "");
   check_segments(*this, segments.train, "train");
   check_segments(*this, segments.test, "test");
   if (samples > 0 && !segments.train.empty()) {

@@ -1,5 +1,7 @@
 #include "trainers/tasks/mqar/zoology.h"
 
+#include <echo/error.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -53,14 +55,19 @@ std::vector<double> normalised_running_sum(const std::vector<double>& weights) {
 
 }  // namespace
 
-MqarGenerator::MqarGenerator(const MqarShape& shape) : shape_(shape), weights_(shape.slots()) {
-  for (size_t g = 0; g < weights_.size(); ++g) {
-    weights_[g] = std::pow(static_cast<double>(g + 1), shape.power - 1);
-  }
-  const double total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
-  for (double& weight : weights_) weight /= total;
-  running_sum_ = normalised_running_sum(weights_);
+std::vector<double> slot_weights(const MqarShape& shape) {
+  std::vector<double> weights(static_cast<size_t>(shape.slots()));
+  for (size_t g = 0; g < weights.size(); ++g)
+    weights[g] = std::pow(static_cast<double>(g + 1), shape.power - 1);
+  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  for (double& weight : weights) weight /= total;
+  return weights;
 }
+
+MqarGenerator::MqarGenerator(const MqarShape& shape)
+    : shape_(shape),
+      weights_(slot_weights(shape)),
+      running_sum_(normalised_running_sum(weights_)) {}
 
 void MqarGenerator::draw_slots(Mersenne& stream, int32_t* slots) const {
   std::vector<double> weights;  // with those of the slots found set to 0
@@ -75,7 +82,8 @@ void MqarGenerator::draw_slots(Mersenne& stream, int32_t* slots) const {
     const std::vector<double>& steps = found > 0 ? sums : running_sum_;
     for (int64_t wanted = shape_.pairs - found; wanted > 0; --wanted) {
       const auto step = std::upper_bound(steps.begin(), steps.end(), real(stream));
-      const auto slot = step - steps.begin();
+      const auto slot = static_cast<size_t>(step - steps.begin());
+      ECHO_CHECK(slot < taken.size());
       if (taken[slot]) continue;
       taken[slot] = true;
       slots[found++] = static_cast<int32_t>(slot);

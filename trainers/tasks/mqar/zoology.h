@@ -7,8 +7,8 @@
 
 namespace echo {
 
-// What a row of zoology's MQAR data looks like. Needs an even length, vocabulary > length and
-// 4 pairs <= length.
+// What a row of zoology's MQAR data looks like. Needs an even length, vocabulary > length,
+// 4 pairs <= length and at least as many positive slot_weights as pairs.
 struct MqarShape {
   int64_t vocabulary = 0;  // V; keys are 1..V/2-1, values V/2..V-1
   int64_t length = 0;      // L
@@ -19,6 +19,10 @@ struct MqarShape {
   int64_t first_value() const { return vocabulary / 2; }
   int64_t slots() const { return (length - 2 * pairs) / 2; }  // places where a query may stand
 };
+
+// (g + 1)^(power - 1) for query slot g, divided by their sum. A power far from 1 makes some of them
+// 0, a very large one makes them nan.
+std::vector<double> slot_weights(const MqarShape& shape);
 
 // N rows in the form in which they are drawn.
 struct MqarRows {

@@ -9,7 +9,8 @@ namespace echo {
 
 void MqarGapOptions::visit(Fields& fields) {
   fields("pairs", pairs, "keys with a value; at most vocabulary / 4", at_least(1));
-  fields("gap", gap, "tokens of filler between the last pair and the first query", at_least(0));
+  fields("gap", gap, "tokens of filler between the last pair and the first query",
+         between(0, static_cast<double>(kLargestSize)));
   synthetic.visit(fields);
 }
 

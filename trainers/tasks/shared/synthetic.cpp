@@ -94,11 +94,12 @@ std::vector<int64_t> Draw::merge(const std::vector<int64_t>& sizes) {
 
 void SyntheticOptions::visit(Fields& fields) {
   fields("vocabulary", vocabulary, "token ids, a multiple of 4: 16 reserved, V/4 keys, V/4 values",
-         at_least(64));
+         between(64, static_cast<double>(kLargestSize)));
   fields("seed", seed, "of the data; null: the run's", at_least(0));
   fields("validation_samples", validation_samples, "samples for the choice of a learning rate",
-         at_least(0));
-  fields("test_samples", test_samples, "samples of the test", at_least(0));
+         between(0, static_cast<double>(kLargestSize)));
+  fields("test_samples", test_samples, "samples of the test",
+         between(0, static_cast<double>(kLargestSize)));
 }
 
 void SyntheticOptions::check() const {
