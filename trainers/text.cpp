@@ -20,6 +20,7 @@ std::string printed(const char* format, Values... values) {
 
 std::string duration_text(double seconds) {
   if (!std::isfinite(seconds) || seconds < 0) return "?";
+  if (seconds >= 365.0 * 86400) return "> 1 year";
   const auto whole = static_cast<long long>(std::llround(seconds));
   if (whole < 3600) return printed("%lld:%02lld", whole / 60, whole % 60);
   if (whole < 86400) return printed("%lldh%02lldm", whole / 3600, whole / 60 % 60);

@@ -6,7 +6,7 @@
 namespace echo {
 
 // Numbers as a person reads them.
-std::string duration_text(double seconds);  // "0:07", "12:05", "3h20m", "2d04h"
+std::string duration_text(double seconds);  // "0:07", "12:05", "3h20m", "2d04h", "> 1 year"
 std::string count_text(double count);       // "950", "12.3k", "1.5M"
 std::string bytes_text(int64_t bytes);      // "512 bytes", "1.5 MiB"
 std::string number_text(double value);      // four significant digits: "0.01234", "2.9e-05"

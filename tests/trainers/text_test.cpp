@@ -14,6 +14,9 @@ TEST(Text, WritesDurationsInTwoUnits) {
   EXPECT_EQ(duration_text(3599.6), "1h00m");
   EXPECT_EQ(duration_text(12000), "3h20m");
   EXPECT_EQ(duration_text(187200), "2d04h");
+  EXPECT_EQ(duration_text(364.9 * 86400), "364d21h");
+  EXPECT_EQ(duration_text(366.0 * 86400), "> 1 year");
+  EXPECT_EQ(duration_text(1e300), "> 1 year");
   EXPECT_EQ(duration_text(std::numeric_limits<double>::infinity()), "?");
 }
 
