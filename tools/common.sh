@@ -8,7 +8,8 @@ build=$root/build
 cuda=${ECHO_CUDA:-0}
 cuda_library=
 record=$state/libtorch.path             # the LibTorch that set-up chose
-[[ $cuda != 1 ]] || build=$root/build-cuda cuda_library=lib/libtorch_cuda.so record=$state/libtorch-cuda.path
+
+called=${ECHO_COMMAND:-./echo}          # what the person calls ./echo
 
 say() { printf './echo: %s\n' "$*" >&2; }
 fail() {  # fail CODE MESSAGE…: codes as the program's: 1 failed, 2 something is missing or wrongly asked
@@ -17,6 +18,12 @@ fail() {  # fail CODE MESSAGE…: codes as the program's: 1 failed, 2 something 
   say "$*"
   exit "$code"
 }
+
+case $cuda in
+  0) ;;
+  1) build=$root/build-cuda cuda_library=lib/libtorch_cuda.so record=$state/libtorch-cuda.path ;;
+  *) fail 2 "ECHO_CUDA=$ECHO_CUDA is neither 0 nor 1: ECHO_CUDA=1 asks for a build with CUDA, 0 or nothing for one without." ;;
+esac
 
 # One set-up or build at a time in this checkout. Held until release_lock or the end of the process.
 take_lock() {

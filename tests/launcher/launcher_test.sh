@@ -11,7 +11,7 @@ trap 'rm -rf "$scratch"' EXIT
 checkout="$scratch/a check out"
 fakes=$scratch/fakes  # commands that come first on PATH
 out=$scratch/out err=$scratch/err code=0
-unset ECHO_CUDA CXX CPATH CONDA_PREFIX PYTHONPATH
+unset ECHO_CUDA ECHO_COMMAND ECHO_LAUNCHER CXX CPATH CONDA_PREFIX PYTHONPATH
 
 give_up() {
   printf 'failed: %s\nexit code: %s\nstdout: %s\nstderr: %s\n' "$*" "$code" "$(< "$out")" "$(< "$err")"
@@ -285,6 +285,46 @@ test_fetches_the_text_that_a_recipe_names() {
   expect_no_err fetched
   run ./echo recipe recipes/extended.yaml
   expect_no_err fetched
+}
+
+test_refuses_an_echo_cuda_that_is_neither_0_nor_1() {
+  local value
+  for value in yes true 2; do
+    ECHO_CUDA=$value run "$checkout/echo" words
+    expect_code 2
+    expect_err "ECHO_CUDA=$value is neither 0 nor 1"
+  done
+  [[ ! -e $checkout/build && ! -e $checkout/build-cuda ]] || give_up "something was built"
+  ECHO_CUDA='' run "$checkout/echo" words
+  expect_code 0
+}
+
+test_helps_with_test_and_doctor_and_builds_nothing() {
+  local name words
+  for name in test doctor; do
+    for words in "$name --help" "$name -h" "help $name"; do
+      # shellcheck disable=SC2086
+      COLUMNS=60 run "$checkout/echo" $words
+      expect_code 0
+      expect_out 'Usage:'
+      expect_out 'Examples:'
+      [[ ! -s $err ]] || give_up "stderr should be empty"
+    done
+  done
+  run "$checkout/echo" test --label fast --help
+  expect_out '--label L'
+  [[ ! -e $checkout/build ]] || give_up "something was built"
+}
+
+test_is_called_what_the_person_called_it() {
+  printf 'int main() { return std::puts(std::getenv("ECHO_COMMAND")) < 0; }\n' |
+    sed '1i #include <cstdio>\n#include <cstdlib>' > "$checkout/main.cpp"
+  cd "$checkout" && run ./echo words
+  [[ $(< "$out") == ./echo ]] || give_up "expected ./echo"
+  ECHO_COMMAND=echo run "$checkout/echo" words
+  [[ $(< "$out") == echo ]] || give_up "expected the name that the shell function gives"
+  run "$checkout/echo" words
+  [[ $(< "$out") == *'/a\ check\ out/echo' ]] || give_up "expected a path for a shell"
 }
 
 test_knows_only_its_texts() {
