@@ -3,6 +3,7 @@
 #include "framework/src/text/near.h"
 #include "trainers/determinism.h"
 #include "trainers/device.h"
+#include "trainers/run.h"
 #include "trainers/score.h"
 
 #include <echo/error.h>
@@ -101,6 +102,7 @@ int run(Program& program, EvalArguments arguments) {
   arguments.request.split = read_split(arguments.split);
   arguments.request.device = parse_device(arguments.device);
   Console console(std::cerr, [] { return look_at(STDERR_FILENO); });
+  for (const std::string& folder : arguments.runs) check_run(folder);  // before the first is scored
   console.wait();
   std::vector<std::pair<std::string, std::vector<TaskScores>>> scored;
   for (const std::string& folder : arguments.runs) {

@@ -1,5 +1,6 @@
 #include "trainers/run.h"
 
+#include "framework/src/text/near.h"
 #include "trainers/text.h"
 
 #include <echo/error.h>
@@ -22,7 +23,39 @@ struct Target {
   fs::path checkpoint;
 };
 
+// Folders are told from other things by the recipe inside.
+std::vector<std::string> runs_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code ignored;  // no such folder: no runs
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    if (fs::is_regular_file(RunFolder(entry.path()).recipe(), ignored))
+      names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+[[noreturn]] void refuse_missing(const fs::path& path) {
+  const RunFolder folder(path.parent_path().parent_path());
+  if (path.parent_path().filename() == "checkpoints" && fs::is_regular_file(folder.recipe())) {
+    std::vector<std::string> names;
+    for (const int64_t step : folder.checkpoints().steps())
+      names.push_back(folder.checkpoints().path(step).filename().string());
+    throw ConfigError("the run " + folder.path().string() + " has no checkpoint " +
+                      path.filename().string() + "; it has " +
+                      (names.empty() ? "none yet" : join(names)));
+  }
+  const std::string near = did_you_mean_run(path);
+  throw ConfigError("there is no run folder " + path.string() +
+                    (near.empty() ? "; g" : near + " G") +
+                    "ive one that `train` wrote, as in runs/NAME");
+}
+
 Target find_target(const fs::path& path) {
+  if (path.empty()) {
+    throw ConfigError(
+        "the run folder's name is empty; give one that `train` wrote, as in runs/NAME");
+  }
   const fs::path clean = RunFolder(path).path();
   if (fs::is_regular_file(clean / kTrainerFile)) {
     const fs::path step = fs::is_symlink(clean) ? clean.parent_path() / fs::read_symlink(clean)
@@ -31,10 +64,7 @@ Target find_target(const fs::path& path) {
     return {RunFolder(whole.parent_path().parent_path()), step};
   }
   const RunFolder folder(clean);
-  if (!fs::exists(clean)) {
-    throw ConfigError("there is no run folder " + clean.string() +
-                      "; give one that `train` wrote, as in runs/NAME");
-  }
+  if (!fs::exists(clean)) refuse_missing(clean);
   if (!fs::is_regular_file(folder.recipe())) {
     throw ConfigError(clean.string() + " is no run folder: it has no recipe.yaml; give one that " +
                       "`train` wrote, as in runs/NAME");
@@ -84,6 +114,18 @@ Recipe read_recipe_with_plugins(const fs::path& file, const std::vector<std::str
     }
   }
   return read_recipe(file.string(), overrides, plugins.registry());
+}
+
+void check_run(const fs::path& path) { find_target(path); }
+
+std::string did_you_mean_run(const fs::path& path) {
+  const fs::path place = path.parent_path();
+  for (const fs::path& folder : {place, place / "runs"}) {
+    const std::string name =
+        near_name(path.filename().string(), runs_in(folder.empty() ? "." : folder));
+    if (!name.empty()) return "; did you mean '" + (folder / name).string() + "'?";
+  }
+  return "";
 }
 
 std::optional<int64_t> whole_before(const Checkpoints& checkpoints, int64_t step) {

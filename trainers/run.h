@@ -37,6 +37,13 @@ struct LoadRunOptions {
 LoadedRun load_run(const std::filesystem::path& path, Plugins& plugins,
                    const LoadRunOptions& options = {});
 
+// Throws as load_run() does where a path leads to no run or to no checkpoint; reads neither.
+void check_run(const std::filesystem::path& path);
+
+// "; did you mean 'runs/quickstart'?", or nothing: the run beside `path`, or in runs/, whose name
+// is nearest.
+std::string did_you_mean_run(const std::filesystem::path& path);
+
 // The last whole checkpoint before `step`; none: there is none.
 std::optional<int64_t> whole_before(const Checkpoints& checkpoints, int64_t step);
 

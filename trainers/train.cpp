@@ -128,8 +128,10 @@ RunFolder folder_to_resume(const TrainRequest& request, Plugins& plugins) {
   const RunFolder folder(path);
   const RunStage stage = folder.stage();
   if (stage == RunStage::absent || stage == RunStage::foreign) {
+    const std::string near = did_you_mean_run(folder.path());
     throw ConfigError("there is no run to resume in " + folder.path().string() +
-                      "; start it without --resume, or name its folder with --run");
+                      (near.empty() ? "; s" : near + " S") +
+                      "tart it without --resume, or name its folder with --run");
   }
   const bool named = !request.run.empty();
   return stage == RunStage::finished && !named ? folder.last_existing() : folder;
