@@ -55,6 +55,7 @@ struct Command {
   void add_json(bool& value);                         // --json
   void add_overrides(std::vector<std::string>& set);  // --set KEY=VALUE, for recipes
   void add_device(std::string& device);               // --device DEVICE: cpu, cuda, cuda:1
+  void add_threads(int64_t& threads);                 // --threads N
   void example(const std::string& arguments, const std::string& purpose);
 };
 

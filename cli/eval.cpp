@@ -136,8 +136,7 @@ void add_eval(Program& program) {
   command.repeated("--set", arguments->request.overrides, "KEY=VALUE",
                    "change what is scored, as in task.length=256");
   command.add_device(arguments->device);
-  command.option("--threads", arguments->threads, "N", "threads to compute with")
-      ->check(CLI::Range(1, 4096));
+  command.add_threads(arguments->threads);
   command.add_json(arguments->as_json);
   command.example("eval runs/ska runs/attention", "two runs side by side");
   command.example("eval runs/ska --set task.length=256 --set task.pairs=16",

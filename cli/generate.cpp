@@ -1,4 +1,5 @@
 #include "cli/command.h"
+#include "cli/numbers.h"
 #include "framework/src/generation.h"
 #include "framework/src/text/terminal.h"
 #include "framework/src/text/utf8.h"
@@ -10,8 +11,13 @@
 
 #include <echo/error.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
@@ -24,7 +30,8 @@ namespace {
 struct GenerateArguments {
   std::string run;
   std::optional<std::string> prompt;
-  std::vector<int64_t> tokens;
+  std::optional<std::string> prompt_file;  // "-": the standard input
+  std::optional<std::string> tokens;       // "3,70,5"
   GenerationOptions options;
   bool greedy = false;
   std::string device = "cpu";
@@ -32,10 +39,26 @@ struct GenerateArguments {
   bool as_json = false;
 };
 
+// All of a file, its last line's end included.
+std::string read_prompt(const std::string& file) {
+  const std::string name = "--prompt-file " + shell_word(file);
+  std::ifstream opened;
+  if (file != "-") {
+    if (std::filesystem::is_directory(file))
+      throw ConfigError(name + " is a folder; name a file in it");
+    opened.open(file, std::ios::binary);
+    if (!opened) throw ConfigError(name + " cannot be read: " + std::strerror(errno));
+  }
+  std::istream& stream = file == "-" ? std::cin : opened;
+  std::string text(std::istreambuf_iterator<char>(stream), {});
+  if (text.empty()) throw ConfigError(name + " is empty; leave it out to begin with a new line");
+  return text;
+}
+
 // Without a prompt a text begins after a line's end.
 std::vector<int64_t> prompt_of(const GenerateArguments& arguments, const Task& task,
                                const std::string& kind) {
-  if (!arguments.tokens.empty()) return arguments.tokens;
+  if (arguments.tokens) return split_numbers(*arguments.tokens);
   if (!task.info().text) {
     throw ConfigError("the run's task " + kind +
                       " has no text; give the prompt as numbers, as in --tokens 1,2,3");
@@ -76,7 +99,8 @@ int print_json(const Task& task, const std::vector<int64_t>& tokens) {
   return kDone;
 }
 
-int run(Program& program, const GenerateArguments& arguments) {
+int run(Program& program, GenerateArguments arguments) {
+  if (arguments.prompt_file) arguments.prompt = read_prompt(*arguments.prompt_file);
   use_deterministic_threads(arguments.threads);
   LoadRunOptions load;
   load.device = parse_device(arguments.device);
@@ -89,7 +113,7 @@ int run(Program& program, const GenerateArguments& arguments) {
     return print_json(task, generate(*loaded.model, prompt, options, [](int64_t) { return true; }));
   }
   TextPrinter printer(task);
-  printer.begin(arguments.prompt.value_or(""));
+  if (!arguments.prompt_file) printer.begin(arguments.prompt.value_or(""));  // a file may be long
   const auto start = std::chrono::steady_clock::now();
   const std::vector<int64_t> tokens = generate(*loaded.model, prompt, options, [&](int64_t token) {
     printer.add(token);
@@ -111,32 +135,38 @@ void add_generate(Program& program) {
   command.argument("RUN", arguments->run, "a run folder, or one of its checkpoints")->required();
   CLI::Option* prompt = command.option("--prompt", arguments->prompt, "TEXT",
                                        "what to continue (a new line, for tasks with text)");
+  CLI::Option* file = command
+                          .option("--prompt-file", arguments->prompt_file, "FILE",
+                                  "what to continue, all of a file (-: of the standard input)")
+                          ->excludes(prompt);
   command.option("--tokens", arguments->tokens, "N,N,N", "the prompt as numbers of tokens")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->excludes(prompt);
+      ->transform(whole_numbers())
+      ->excludes(prompt)
+      ->excludes(file);
   command.option("--max-tokens", arguments->options.max_tokens, "N", "how many new tokens")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->transform(whole_number(0))
       ->capture_default_str();
   command
       .option("--temperature", arguments->options.temperature, "T",
               "below 1: bolder towards the probable; above 1: more varied")
-      ->check(CLI::Range(0.0, 1000.0))
+      ->transform(real_number(0, 1000))
       ->capture_default_str();
   command.flag("--greedy", arguments->greedy, "always the most probable token");
   command
       .option("--top-k", arguments->options.top_k, "K",
               "choose among the K most probable tokens only (0: all)")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+      ->transform(whole_number(0));
   command.option("--seed", arguments->options.seed, "SEED", "another seed, another text")
+      ->transform(whole_number(0))
       ->capture_default_str();
   command.add_device(arguments->device);
-  command.option("--threads", arguments->threads, "N", "threads to compute with")
-      ->check(CLI::Range(1, 4096));
+  command.add_threads(arguments->threads);
   command.add_json(arguments->as_json);
   command.example("generate runs/quickstart --prompt 'In the beginning '", "continue a text");
   command.example("generate runs/quickstart --prompt 'And ' --temperature 0.7 --seed 2",
                   "bolder, and another one");
+  command.example("generate runs/quickstart --prompt-file README.md --max-tokens 500",
+                  "continue a file (-: what a pipe brings)");
   command.example("generate runs/quickstart --greedy --max-tokens 50 --json",
                   "tokens and text for other programs");
   command.example("generate runs/mqar --tokens 3,70,5,66,3 --max-tokens 1 --greedy",

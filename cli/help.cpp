@@ -3,8 +3,8 @@
 #include "framework/src/text/near.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
-#include <regex>
 
 namespace echo::cli {
 
@@ -82,20 +82,6 @@ std::string full_name(const CLI::App& app) {
   return app.get_parent() ? program_name() + " " + app.get_name() : program_name();
 }
 
-// "Value -1 not in range 0 to 1000.000000" as a person would say it.
-std::string plainer(const std::string& mistake) {
-  static const std::regex pattern("Value (.*) not in range ([-+.0-9e]+) to ([-+.0-9e]+)");
-  std::smatch parts;
-  if (!std::regex_match(mistake, parts, pattern)) return mistake;
-  const auto number = [](const std::string& text) {
-    if (text.find('.') == std::string::npos) return text;
-    const std::string kept = text.substr(0, text.find_last_not_of('0') + 1);
-    return kept.back() == '.' ? kept.substr(0, kept.size() - 1) : kept;
-  };
-  return "it takes a number from " + number(parts[2]) + " to " + number(parts[3]) + ", not '" +
-         parts[1].str() + "'";
-}
-
 std::string usage(const CLI::App& app) {
   std::string text = full_name(app);
   for (const CLI::Option* option : visible_options(app)) {
@@ -106,16 +92,76 @@ std::string usage(const CLI::App& app) {
   return text + " [OPTIONS]";
 }
 
+// The words of a shell command, an option together with its value.
+std::vector<std::string> shell_words(const std::string& command) {
+  std::vector<std::string> words(1);
+  bool quoted = false;
+  bool option = false;  // the last word is one, and may take the next
+  for (const char letter : command) {
+    if (letter == '\'') quoted = !quoted;
+    if (letter != ' ' || quoted) {
+      words.back() += letter;
+    } else {
+      words.emplace_back();
+    }
+  }
+  std::vector<std::string> joined;
+  for (const std::string& word : words) {
+    const bool is_option = word.rfind("--", 0) == 0;
+    if (option && !is_option) {
+      joined.back() += " " + word;
+    } else {
+      joined.push_back(word);
+    }
+    option = is_option;
+  }
+  return joined;
+}
+
+// A command on lines of at most `width` columns, all but the last with a backslash at the end.
+std::string shell_lines(const std::string& command, int64_t width) {
+  std::string text;
+  int64_t column = 0;
+  for (const std::string& word : shell_words(command)) {
+    if (column > 0 && column + 1 + columns(word) + 2 > width && columns(command) > width) {
+      text += " \\\n      ";
+      column = 4;
+    } else if (column > 0) {
+      text += " ";
+      ++column;
+    }
+    text += word;
+    column += columns(word);
+  }
+  return text + "\n";
+}
+
 std::string examples(const std::vector<Command::Example>& list, const Terminal& terminal) {
   if (list.empty()) return "";
   std::string text = heading(terminal, "Examples:");
   for (const Command::Example& example : list) {
-    text += "  " + program_name() + " " + example.arguments + "\n";
+    text += "  " + shell_lines(program_name() + " " + example.arguments, page_width(terminal) - 2);
     if (!example.purpose.empty()) {
       text += "      " + wrap(example.purpose, page_width(terminal), 6) + "\n";
     }
   }
   return text;
+}
+
+// `test` is the launcher's own, and the shell function `echo` leaves it to the shell.
+bool has_test() { return std::getenv("ECHO_LAUNCHER") && program_name() != "echo"; }
+
+// What ./echo has beside the program: a command and variables.
+std::string launcher_help(const Terminal& terminal) {
+  if (!std::getenv("ECHO_LAUNCHER")) return "";
+  std::string text;
+  if (has_test()) {
+    text = heading(terminal, "Of the checkout:") +
+           entry(terminal, "test", "build everything and run the tests");
+  }
+  return text + heading(terminal, "Environment:") +
+         entry(terminal, "ECHO_CUDA=1", "use a build with CUDA, in a folder of its own") +
+         entry(terminal, "LIBTORCH_ROOT=DIR", "build with this LibTorch, not with a fetched one");
 }
 
 std::vector<std::string> command_names(const Program& program) {
@@ -135,7 +181,8 @@ std::vector<std::string> option_names(const CLI::App& app) {
 }
 
 std::string unknown_command(const Program& program, const std::string& word) {
-  const std::vector<std::string> names = command_names(program);
+  std::vector<std::string> names = command_names(program);
+  if (has_test()) names.emplace_back("test");
   std::string text = sentence("unknown command '" + word + "'" + did_you_mean(word, names));
   const std::string extension = std::filesystem::path(word).extension();
   if (extension == ".yaml" || extension == ".yml") {
@@ -179,6 +226,7 @@ std::string program_help(const Program& program, const Terminal& terminal) {
       text += entry(terminal, command->app->get_name(), command->app->get_description());
     }
   }
+  text += launcher_help(terminal);
   text += option_groups(program.app(), terminal);
   text += "\n" +
           wrap("`" + program_name() +
@@ -219,6 +267,8 @@ std::string unknown_argument(const Program& program, const CLI::App& app,
 std::string wrong_argument(const CLI::App& app, const CLI::ParseError& mistake) {
   const std::string what = mistake.what();
   const std::string command = "`" + full_name(app) + "`";
+  // "resume was given a disallowed flag override", without the dashes
+  const std::string given_a_value = what.substr(0, what.find(" was given a disallowed"));
   for (const CLI::Option* option : visible_options(app)) {
     const std::string called = option_name(*option);
     const std::string meaning = " (" + option->get_description() + ")";
@@ -226,7 +276,7 @@ std::string wrong_argument(const CLI::App& app, const CLI::ParseError& mistake) 
     if (what == called + " is required") {
       return command + " needs " + called + meaning + "; usage: " + usage(app);
     }
-    if (is_flag(*option) && what.rfind(conversion, 0) == 0) {
+    if (is_flag(*option) && (what.rfind(conversion, 0) == 0 || called == "--" + given_a_value)) {
       return command + ": " + called + meaning + " takes no value";
     }
     if (what.rfind(conversion, 0) == 0) {
@@ -234,11 +284,13 @@ std::string wrong_argument(const CLI::App& app, const CLI::ParseError& mistake) 
              what.substr(conversion.size()) + "'";
     }
     if (what.rfind(called + ": ", 0) != 0) continue;
+    if (what.find(": At Most 1 required") != std::string::npos)
+      return command + ": " + called + meaning + " is given more than once; give it once";
     if (dynamic_cast<const CLI::ArgumentMismatch*>(&mistake)) {
       return command + ": " + called + " takes " + option->get_type_name() + meaning +
              "; its value is missing";
     }
-    return command + ": " + called + meaning + ": " + plainer(what.substr(called.size() + 2));
+    return command + ": " + called + meaning + ": " + what.substr(called.size() + 2);
   }
   const size_t excludes = what.find(" excludes ");
   if (excludes != std::string::npos) {

@@ -1,5 +1,6 @@
 #include "cli/command.h"
 #include "cli/help.h"
+#include "cli/numbers.h"
 #include "framework/src/text/near.h"
 #include "trainers/run.h"
 
@@ -45,7 +46,7 @@ CLI::Option* Command::choice(const std::string& name, std::string& value,
 }
 
 CLI::Option* Command::flag(const std::string& name, bool& value, const std::string& help) {
-  return app->add_flag(name, value, help);
+  return app->add_flag(name, value, help)->disable_flag_override();
 }
 
 void Command::add_json(bool& value) { flag("--json", value, "print JSON instead of a table"); }
@@ -56,6 +57,10 @@ void Command::add_overrides(std::vector<std::string>& set) {
 
 void Command::add_device(std::string& device) {
   option("--device", device, "DEVICE", "where to compute: cpu, cuda, cuda:1");
+}
+
+void Command::add_threads(int64_t& threads) {
+  option("--threads", threads, "N", "threads to compute with")->transform(whole_number(1, 4096));
 }
 
 void Command::example(const std::string& arguments, const std::string& purpose) {

@@ -1,6 +1,7 @@
 #include "trainers/train.h"
 
 #include "cli/command.h"
+#include "cli/numbers.h"
 #include "cli/table.h"
 #include "framework/src/text/terminal.h"
 #include "trainers/sample.h"
@@ -123,12 +124,13 @@ void add_train(Program& program) {
   command.argument("RECIPE", request->recipe, "what to train; may be left out with --resume --run");
   command.option("--run", request->run, "DIR", "the run folder (runs/NAME, by the recipe's name)");
   command.flag("--resume", request->resume, "go on with an unfinished run");
-  command.option("--from", request->from, "STEP",
-                 "with --resume: go on from this checkpoint and forget what came later");
+  command
+      .option("--from", request->from, "STEP",
+              "with --resume: go on from this checkpoint and forget what came later")
+      ->transform(whole_number(0));
   command.add_overrides(request->overrides);
   command.add_device(request->device);
-  command.option("--threads", request->threads, "N", "threads to compute with")
-      ->check(CLI::Range(1, 4096));
+  command.add_threads(request->threads);
   command.example("train recipes/quickstart.yaml", "a small model on English text");
   command.example("train recipes/mqar/ska.yaml --set train.steps=500", "one value changed");
   command.example("train recipes/mqar/ska.yaml --run runs/try", "into a folder of your choice");

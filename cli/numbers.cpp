@@ -1,0 +1,93 @@
+#include "cli/numbers.h"
+
+#include "trainers/text.h"
+
+#include <charconv>
+
+namespace echo::cli {
+
+namespace {
+
+constexpr int64_t kMost = int64_t{1} << 62;  // so that two can be added
+
+// std::errc() and the number, invalid_argument for what is none, or result_out_of_range.
+template <class Number>
+std::errc read(const std::string& text, Number& number) {
+  const char* end = text.data() + text.size();
+  const auto [stop, code] = std::from_chars(text.data(), end, number);
+  return stop == end ? code : std::errc::invalid_argument;
+}
+
+std::string in_quotes(const std::string& text) { return "'" + text + "'"; }
+
+std::string too_large(const std::string& text) { return "the number " + text + " is too large"; }
+
+std::string check_whole(std::string& text, int64_t least, int64_t most) {
+  int64_t number = 0;
+  const std::errc code = read(text, number);
+  const bool large = number > most || (code == std::errc::result_out_of_range && text[0] != '-');
+  if (large && most == kMost) return too_large(text);
+  if (code != std::errc() || number < least || number > most) {
+    const std::string range =
+        most == kMost ? ", " + std::to_string(least) + " or more,"
+                      : " from " + std::to_string(least) + " to " + std::to_string(most) + ",";
+    return "it takes a whole number" + range + " not " + in_quotes(text);
+  }
+  text = std::to_string(number);
+  return "";
+}
+
+// "1,,2" has an empty one in the middle, "" is one that is empty.
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts(1);
+  for (const char letter : text) {
+    if (letter == ',') {
+      parts.emplace_back();
+    } else {
+      parts.back() += letter;
+    }
+  }
+  return parts;
+}
+
+}  // namespace
+
+CLI::Validator whole_number(int64_t least, int64_t most) {
+  return {[least, most](std::string& text) { return check_whole(text, least, most); }, ""};
+}
+
+CLI::Validator whole_number(int64_t least) { return whole_number(least, kMost); }
+
+CLI::Validator real_number(double least, double most) {
+  const auto check = [least, most](std::string& text) -> std::string {
+    double number = 0;
+    // The comparison refuses nan, too.
+    if (read(text, number) == std::errc() && number >= least && number <= most) return "";
+    return "it takes a number from " + number_text(least) + " to " + number_text(most) + ", not " +
+           in_quotes(text);
+  };
+  return {check, ""};
+}
+
+CLI::Validator whole_numbers() {
+  const auto check = [](std::string& text) -> std::string {
+    for (const std::string& part : split(text)) {
+      int64_t number = 0;
+      const std::errc code = read(part, number);
+      if (code == std::errc::result_out_of_range && part.front() != '-') return too_large(part);
+      if (code == std::errc() && number >= 0) continue;
+      return "it takes whole numbers with commas between them, as in 3,70,5, not " +
+             in_quotes(text);
+    }
+    return "";
+  };
+  return {check, ""};
+}
+
+std::vector<int64_t> split_numbers(const std::string& text) {
+  std::vector<int64_t> numbers;
+  for (const std::string& part : split(text)) read(part, numbers.emplace_back());
+  return numbers;
+}
+
+}  // namespace echo::cli
