@@ -5,6 +5,7 @@
 
 #include <echo/error.h>
 #include <echo/plugin.h>
+#include <echo/sizes.h>
 
 #include <cmath>
 
@@ -39,15 +40,15 @@ bool cuts(const Span& span, bool empty) {
 }  // namespace
 
 void AttentionOptions::visit(Fields& fields) {
-  fields("heads", heads, "query heads", at_least(1));
+  fields("heads", heads, "query heads", size_from(1));
   fields("kv_heads", kv_heads, "heads of keys and values, a divisor of heads; null: heads",
-         at_least(1));
-  fields("head_width", head_width, "dimensions of a head; null: width / heads", at_least(1));
+         size_from(1));
+  fields("head_width", head_width, "dimensions of a head; null: width / heads", size_from(1));
   fields("rope_theta", rope_theta, "base of the rotary positions' wavelengths; null: no positions",
          above(0));
   fields("rope_fraction", rope_fraction, "part of a head that rotary positions turn",
          Range{.low = 0, .high = 1, .low_open = true});
-  fields("window", window, "tokens that a token reads, itself included; null: all", at_least(1));
+  fields("window", window, "tokens that a token reads, itself included; null: all", count_from(1));
   fields("bias", bias, "biases of queries, keys and values");
   fields("output_bias", output_bias, "bias of the output");
   fields("output_gate", output_gate, "multiply each head's output by a sigmoid gate");

@@ -2,6 +2,7 @@
 
 #include <echo/error.h>
 #include <echo/plugin.h>
+#include <echo/sizes.h>
 
 #include <limits>
 
@@ -11,7 +12,7 @@ namespace echo {
 
 void KoopmanFfnOptions::visit(Fields& fields) {
   fields("hidden", hidden, "width of the lifted space, even; null: 8/3 of the model's, up to 64's",
-         at_least(2));
+         size_from(2));
   fields("gated", gated, "multiply by a sigmoid gate before the readout");
   fields.choice("constraint", constraint,
                 {{"disk", Constraint::disk}, {"circle", Constraint::circle}},

@@ -3,6 +3,7 @@
 #include <echo/error.h>
 #include <echo/ops.h>
 #include <echo/plugin.h>
+#include <echo/sizes.h>
 
 #include <algorithm>
 #include <cmath>
@@ -32,11 +33,11 @@ int64_t per_head(std::optional<int64_t> width, int64_t heads, const Place& place
 }  // namespace
 
 void LinearAttentionOptions::visit(Fields& fields) {
-  fields("heads", heads, "query heads", at_least(1));
+  fields("heads", heads, "query heads", size_from(1));
   fields("kv_heads", kv_heads, "heads of keys and values, a divisor of heads; null: heads",
-         at_least(1));
-  fields("key_width", key_width, "dimensions of a query or key; null: width / heads", at_least(1));
-  fields("value_width", value_width, "dimensions of a value; null: width / heads", at_least(1));
+         size_from(1));
+  fields("key_width", key_width, "dimensions of a query or key; null: width / heads", size_from(1));
+  fields("value_width", value_width, "dimensions of a value; null: width / heads", size_from(1));
   fields.choice(
       "feature_map", feature_map,
       {{"identity", FeatureMap::identity}, {"relu", FeatureMap::relu}, {"elu", FeatureMap::elu}},

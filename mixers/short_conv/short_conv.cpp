@@ -2,6 +2,7 @@
 
 #include <echo/ops.h>
 #include <echo/plugin.h>
+#include <echo/sizes.h>
 
 #include <cmath>
 
@@ -10,7 +11,7 @@
 namespace echo {
 
 void ShortConvOptions::visit(Fields& fields) {
-  fields("kernel", kernel, "tokens that an output sees, itself included", at_least(1));
+  fields("kernel", kernel, "tokens that an output sees, itself included", size_from(1));
   fields("gate", gate, "multiply by a linear map of the token itself");
   fields.choice("activation", activation, {{"none", Activation::none}, {"silu", Activation::silu}},
                 "applied to the convolution, before the gate");

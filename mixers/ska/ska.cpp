@@ -6,6 +6,7 @@
 
 #include <echo/ops.h>
 #include <echo/plugin.h>
+#include <echo/sizes.h>
 
 #include <algorithm>
 #include <cmath>
@@ -18,10 +19,10 @@ namespace echo {
 using at::Tensor;
 
 void SkaOptions::visit(Fields& fields) {
-  fields("heads", heads, "number of heads", at_least(1));
-  fields("rank", rank, "width of a head's keys and queries", at_least(1));
-  fields("value_width", value_width, "width of a head's values; null: width / heads", at_least(1));
-  fields("power", power, "steps from key to next key before values are read", at_least(0));
+  fields("heads", heads, "number of heads", size_from(1));
+  fields("rank", rank, "width of a head's keys and queries", size_from(1));
+  fields("value_width", value_width, "width of a head's values; null: width / heads", size_from(1));
+  fields("power", power, "steps from key to next key before values are read", size_from(0));
   fields("ridge", ridge, "added to the diagonal of the Gram matrix", above(0));
   fields.choice("normalisation", normalisation,
                 {{"l2", Normalisation::l2}, {"sequence_max", Normalisation::sequence_max}},

@@ -2,6 +2,7 @@
 
 #include <echo/ops.h>
 #include <echo/plugin.h>
+#include <echo/sizes.h>
 
 #include <ATen/ATen.h>
 
@@ -9,7 +10,7 @@ namespace echo {
 
 void SwigluOptions::visit(Fields& fields) {
   fields("hidden", hidden, "width of the hidden layer; null: 8/3 of the model's, up to 64's",
-         at_least(1));
+         size_from(1));
 }
 
 void SwigluOptions::complete(const Place& place) {

@@ -142,12 +142,21 @@ class BlocksReader {
       branch.mixer = found->second;
       return;
     }
+    const bool is_kind = registry_.mixers.find(node.text) != nullptr;
+    if (names_.empty()) {
+      throw ConfigError(node.where, path + ": no mixer is described, so there is no " +
+                                        node.found() + "; write mixers: {" + shortened(node.text) +
+                                        ": {kind: " + (is_kind ? node.text : "NAME") +
+                                        "}} beside the blocks");
+    }
     std::string message = path + ": model.mixers has no " + node.found();
-    if (registry_.mixers.find(node.text)) {
+    if (templates_.count(node.text.substr(0, node.text.find(' '))) != 0)
+      throw ConfigError(node.where, message + "; is a ',' missing?");
+    if (is_kind) {
       message += ", which is a kind; to use it by this name, add " + node.text +
                  ": {kind: " + node.text + "} there";
     }
-    if (!names_.empty()) message += known_words(node.text, "it has", names_);
+    message += known_words(node.text, "it has", names_);
     throw ConfigError(node.where, message);
   }
 

@@ -38,7 +38,7 @@ void add(std::vector<FieldDescription>& found, const std::vector<Field>& fields,
       continue;
     }
     found.push_back({name, std::visit(TypeName{field.path}, field.target),
-                     to_json(*write_fields({field}).find(field.name)), field.range.text(),
+                     to_json(*write_fields({field}).find(field.name)), plain_text(field.range),
                      field.help});
     if (const auto* list = std::get_if<SectionList>(&field.target)) {
       list->resize(0);

@@ -10,7 +10,9 @@ namespace {
                                       const std::string& sort,
                                       const std::vector<std::string>& known) {
   std::vector<std::string> keys;
-  for (const Node::Entry& entry : node.entries) keys.push_back(entry.key);
+  for (const Node::Entry& entry : node.entries) {
+    if (entry.key != "kind") keys.push_back(entry.key);  // which is null
+  }
   const std::string list = "nown " + sort + "s: " + (known.empty() ? "none" : join(known));
   if (const Node::Entry* near = node.entry(near_name("kind", keys))) {
     throw ConfigError(near->where,

@@ -124,6 +124,7 @@ class TreeBuilder final : public YAML::EventHandler {
     const auto found = anchors_.find(anchor);
     if (found == anchors_.end())
       throw ConfigError(source_.place(mark), "an alias inside of what it stands for");
+    has_aliases_ = true;
     value(found->second.node, 0, found->second.bytes);
   }
 
@@ -133,6 +134,7 @@ class TreeBuilder final : public YAML::EventHandler {
     node.text = text;
     node.quoted = tag == "!";
     const std::string_view rest = source_.rest(mark);
+    node.block = node.quoted && !rest.empty() && (rest[0] == '|' || rest[0] == '>');
     if (node.quoted && !rest.empty() && (rest[0] == '\'' || rest[0] == '"') &&
         !closes_its_quote(rest))
       throw ConfigError(node.where, "not valid YAML: the quote that opens here is never closed");
@@ -210,7 +212,9 @@ class TreeBuilder final : public YAML::EventHandler {
   void value(Node node, YAML::anchor_t anchor, size_t added, size_t whole) {
     bytes_ += added;
     if (bytes_ > kLargestTree) {
-      throw ConfigError(node.where, "too large once its aliases are copied out (more than " +
+      throw ConfigError(node.where, (has_aliases_ ? "too large once its aliases are copied out"
+                                                  : "too many values up to here") +
+                                        std::string(" (more than ") +
                                         std::to_string(kLargestTree >> 20) + " MiB)");
     }
     if (anchor != 0) anchors_[anchor] = {node, whole};
@@ -256,6 +260,7 @@ class TreeBuilder final : public YAML::EventHandler {
   std::vector<Frame> stack_;
   std::map<YAML::anchor_t, Anchored> anchors_;
   size_t bytes_ = 0;
+  bool has_aliases_ = false;
   int documents_ = 0;
 };
 
@@ -285,16 +290,41 @@ std::string explanation(const std::string& message, std::string_view before,
   return message;
 }
 
-// "width:64", or "model" without a ':', in the last line before `line` that is not blank: the
-// commonest reasons why the line after it makes no sense.
+// "model", "width 64" or "width = 64" where a key should stand.
+void refuse_missing_colon(const Source& source, size_t line) {
+  const std::string_view whole = source.line_text(line);
+  const std::string_view text = whole.substr(0, whole.find(" #"));
+  const auto skip = [&](const char* letters, size_t from) {
+    return std::min(text.find_first_not_of(letters, from), text.size());
+  };
+  const size_t begin = skip(" ", 0);
+  size_t end = begin;
+  while (end < text.size() && (std::isalnum(static_cast<unsigned char>(text[end])) ||
+                               text[end] == '_' || text[end] == '-'))
+    ++end;
+  if (begin == end || !std::isalpha(static_cast<unsigned char>(text[begin]))) return;
+  const size_t rest = skip(" \t\r=", end);
+  if (text.find(':') != std::string_view::npos) return;
+  if (skip(" \t\r", end) == text.size())
+    throw ConfigError(source.place(line, end), "not valid YAML: a ':' is missing here");
+  if (rest == end || rest == text.size()) return;
+  const size_t last = text.find_last_not_of(" \t\r") + 1;
+  throw ConfigError(source.place(line, begin),
+                    "not valid YAML: this line has no ':'; write " +
+                        std::string(text.substr(begin, end - begin)) + ": " +
+                        shortened(std::string(text.substr(rest, last - rest))));
+}
+
+// A mistake in the last line before `line` that holds more than a comment: the commonest reasons
+// why the line after it makes no sense.
 void refuse_incomplete_line(const Source& source, size_t line) {
   while (line-- > 0) {
     const std::string_view text = source.line_text(line);
-    if (std::all_of(text.begin(), text.end(), is_space)) continue;
+    const size_t begin = text.find_first_not_of(" \t\r");
+    if (begin == std::string_view::npos || text[begin] == '#') continue;
+    refuse_missing_colon(source, line);
     const size_t colon = text.find(':');
     const size_t end = text.find_last_not_of(" \t\r") + 1;
-    if (colon == std::string::npos && std::isalpha(static_cast<unsigned char>(text[end - 1])))
-      throw ConfigError(source.place(line, end), "not valid YAML: a ':' is missing here");
     if (colon != std::string::npos && colon + 1 < end && !is_space(text[colon + 1])) {
       throw ConfigError(source.place(line, colon),
                         "not valid YAML: a space is missing after this ':'");
@@ -313,6 +343,7 @@ void refuse_incomplete_line(const Source& source, size_t line) {
                       "not valid YAML: a tab in the indentation; write spaces");
   }
   if (failure.msg == YAML::ErrorMsg::MAP_VALUE) refuse_incomplete_line(source, line);
+  if (failure.msg == YAML::ErrorMsg::END_OF_MAP) refuse_missing_colon(source, line);
   const auto column = static_cast<size_t>(std::max(failure.mark.column, 0));
   throw ConfigError(source.place(failure.mark),
                     "not valid YAML: " +

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <fstream>
 
 namespace echo {
 
@@ -49,10 +50,21 @@ void check_run_name(const std::string& name, const Location& where) {
   const bool bad = std::any_of(name.begin(), name.end(),
                                [](unsigned char c) { return c == '/' || c < 0x20 || c == 0x7F; });
   if (reserved || bad || name.size() > 100) {
-    throw ConfigError(where, "name: '" + name +
+    throw ConfigError(where, "name: '" + shortened(name) +
                                  "' cannot name a run's folder; allowed: 1 to 100 bytes without "
                                  "'/', not beginning with '.'");
   }
+}
+
+// Every shared library begins like this.
+bool is_library(const std::string& path) {
+  const std::string magic =
+      "\x7F"
+      "ELF";
+  std::string begin(magic.size(), '\0');
+  std::ifstream(path, std::ios::binary)
+      .read(begin.data(), static_cast<std::streamsize>(begin.size()));
+  return begin == magic;
 }
 
 class RecipeReader {
@@ -229,8 +241,13 @@ std::vector<std::string> recipe_plugins(const std::string& path,
       read_fields(tree, fields_of(recipe), {"", "", {std::begin(kSections), std::end(kSections)}});
   for (size_t i = 0; i < recipe.plugins.size(); ++i) {
     std::error_code failure;
-    if (fs::is_regular_file(recipe.plugins[i], failure)) continue;
     const std::string name = "plugins." + std::to_string(i);
+    if (fs::is_regular_file(recipe.plugins[i], failure)) {
+      if (is_library(recipe.plugins[i])) continue;
+      throw ConfigError(places.at(name), name + ": '" + recipe.plugins[i] +
+                                             "' is no shared library (.so); another recipe is "
+                                             "taken over with 'extends: other.yaml'");
+    }
     throw ConfigError(places.at(name), name + ": no such file: '" + recipe.plugins[i] +
                                            "'; build the plugin first, or correct the path "
                                            "(relative to the file that names it)");

@@ -4,6 +4,7 @@
 #include "framework/src/recipe/recipe.h"
 #include "framework/src/recipe/values.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace echo {
@@ -63,10 +64,23 @@ struct ValueSchema {
   static json list(const json& items) { return {{"type", "array"}, {"items", items}}; }
 };
 
+// Null is read as if the key had not been written.
+json nullable(json schema) {
+  if (schema.contains("enum")) {
+    schema["enum"].push_back(nullptr);
+    return schema;
+  }
+  json& type = schema["type"];
+  if (!type.is_array()) type = json::array({type});
+  if (std::find(type.begin(), type.end(), json("null")) == type.end()) type.push_back("null");
+  return schema;
+}
+
 json object_schema(const std::vector<Field>& fields) {
   json properties = json::object();
   for (const Field& field : fields) {
-    json& schema = properties[field.name] = std::visit(ValueSchema{field.range}, field.target);
+    json& schema = properties[field.name] =
+        nullable(std::visit(ValueSchema{field.range}, field.target));
     schema["description"] = field.help;
     if (!std::holds_alternative<Section>(field.target))
       schema["default"] = to_json(*write_fields({field}).find(field.name));
@@ -79,9 +93,10 @@ json object_schema_of(T section) {
   return object_schema(fields_of(section));
 }
 
-// The fields of a kind are checked once `kind` says which it is.
+// The fields of a kind are checked once `kind` says which it is. fallback: the kind of a map that
+// names none; empty: it must.
 template <class Kinds>
-json kind_schema(const Kinds& kinds, const std::string& sort) {
+json kind_schema(const Kinds& kinds, const std::string& sort, const std::string& fallback = "") {
   json names = json::array(), choices = json::array(), cases = json::array();
   for (const auto& [name, kind] : kinds.all()) {
     choices.push_back({{"const", name}, {"description", kind.summary}});
@@ -92,6 +107,7 @@ json kind_schema(const Kinds& kinds, const std::string& sort) {
         {"type", "object"}, {"properties", {{"kind", {{"const", name}}}}}, {"required", {"kind"}}};
     cases.push_back({{"if", chosen}, {"then", fields}});
   }
+  if (!fallback.empty()) choices.push_back({{"type", "null"}, {"description", fallback}});
   json schema{{"type", {"object", "null"}},
               {"description", "a " + sort + ": its kind, and the fields of that kind"}};
   schema["properties"]["kind"] = {{"description", "which " + sort}, {"anyOf", choices}};
@@ -103,7 +119,7 @@ json named(const std::string& definition) { return {{"$ref", "#/definitions/" + 
 
 // A map from names of the user's to one definition.
 json map_of(const std::string& definition, const std::string& help) {
-  return {{"type", "object"},
+  return {{"type", {"object", "null"}},
           {"description", help},
           {"propertyNames", {{"pattern", "^[A-Za-z0-9_-]+$"}}},
           {"additionalProperties", named(definition)}};
@@ -148,7 +164,41 @@ json evaluate_schema() {
   json evaluate = object_schema_of(EvaluateRecipe());
   evaluate["properties"]["tasks"] =
       map_of("task", "what is scored beside the recipe's own task, by a name of yours");
-  return evaluate;
+  evaluate["properties"]["tasks"]["propertyNames"]["not"] = {{"const", "task"}};
+  return nullable(evaluate);
+}
+
+// The fields of the kind that a map without one has.
+template <class Kinds>
+json fallback_schema(const Kinds& kinds, const std::string& name) {
+  const auto* kind = kinds.find(name);
+  if (!kind) return json::object();
+  const std::unique_ptr<Options> options = kind->options();
+  const json unnamed{{"type", "object"}, {"not", {{"required", {"kind"}}}}};
+  return {{"if", unnamed}, {"then", object_schema(fields_of(*options))}};
+}
+
+// What a recipe must hold that extends no other one.
+json whole_schema(const Registry& registry) {
+  const json has_kind{{"required", {"kind"}}};
+  const json named_kinds{{"additionalProperties", has_kind}};
+  json model{{"required", {"width", "blocks"}}};
+  model["properties"]["width"] = {{"type", "integer"}};
+  model["properties"]["mixers"] = named_kinds;
+  json train;
+  for (const char* length : {"steps", "epochs"}) {
+    json given{{"required", {length}}};
+    given["properties"][length] = {{"type", "number"}};
+    train["anyOf"].push_back(given);
+  }
+  train["properties"]["optimizer"] = fallback_schema(registry.optimizers, "adamw");
+  train["properties"]["schedule"] = fallback_schema(registry.schedules, "cosine");
+  json schema{{"required", {"model", "task", "train"}}};
+  schema["properties"]["model"] = model;
+  schema["properties"]["task"] = has_kind;
+  schema["properties"]["train"] = train;
+  schema["properties"]["evaluate"]["properties"]["tasks"] = named_kinds;
+  return schema;
 }
 
 }  // namespace
@@ -156,19 +206,24 @@ json evaluate_schema() {
 nlohmann::ordered_json json_schema(const Registry& registry) {
   json schema = object_schema_of(Recipe());
   schema["properties"]["name"].erase("default");
-  schema["properties"]["extends"] = {{"type", "string"},
+  schema["properties"]["name"]["pattern"] = "^[^./\\x00-\\x1f\\x7f][^/\\x00-\\x1f\\x7f]*$";
+  schema["properties"]["name"]["maxLength"] = 100;
+  schema["properties"]["extends"] = {{"type", {"string", "null"}},
+                                     {"minLength", 1},
                                      {"description", "a recipe that this one changes"}};
   schema["properties"]["model"] = model_schema();
-  schema["properties"]["task"] = named("task");
+  schema["properties"]["task"] = {{"allOf", {named("task"), {{"type", "object"}}}}};
   schema["properties"]["train"] = train_schema();
   schema["properties"]["evaluate"] = evaluate_schema();
-  schema["anyOf"] = {{{"required", {"extends"}}}, {{"required", {"model", "task", "train"}}}};
+  schema["if"] = {{"properties", {{"extends", {{"type", "string"}}}}}, {"required", {"extends"}}};
+  schema["then"] = json::object();
+  schema["else"] = whole_schema(registry);
 
   json definitions;
   definitions["mixer"] = kind_schema(registry.mixers, "mixer");
   definitions["task"] = kind_schema(registry.tasks, "task");
-  definitions["optimizer"] = kind_schema(registry.optimizers, "optimizer");
-  definitions["schedule"] = kind_schema(registry.schedules, "schedule");
+  definitions["optimizer"] = kind_schema(registry.optimizers, "optimizer", "adamw");
+  definitions["schedule"] = kind_schema(registry.schedules, "schedule", "cosine");
   definitions["branch"] = branch_schema();
   definitions["block"] = {
       {"type", "array"},

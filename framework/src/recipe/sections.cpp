@@ -1,5 +1,7 @@
 #include "framework/src/recipe/recipe.h"
 
+#include <echo/sizes.h>
+
 namespace echo {
 
 // The fields of a recipe's own sections: defaults stand in recipe.h.
@@ -33,14 +35,13 @@ void PositionsRecipe::visit(Fields& fields) {
   fields.choice("kind", kind, {{"none", PositionsKind::none}, {"learned", PositionsKind::learned}},
                 "what is added to the embedding: nothing, or a vector per position");
   fields("length", length, "learned: number of positions; null: the task's longest sample",
-         between(1, 1 << 30));
+         rows_from(1));
 }
 
 void ModelRecipe::visit(Fields& fields) {
-  fields("width", width, "of the vector that runs through the model", between(1, 1 << 20));
+  fields("width", width, "of the vector that runs through the model", size_from(1));
   fields("vocabulary", vocabulary,
-         "number of tokens that embedding and head know; not written: the task's",
-         between(1, 2147483647));
+         "number of tokens that embedding and head know; not written: the task's", rows_from(1));
   fields.section("norm", norm, "of every branch, and of the end");
   fields.section("head", head, "from the last vector to the logits");
   fields.section("positions", positions, "position embedding");
@@ -59,9 +60,9 @@ void TrainRecipe::visit(Fields& fields) {
   fields("steps", steps, "training steps; null: train.epochs decides", at_least(1));
   fields("epochs", epochs,
          "passes over the task's training set, instead of steps; null: steps decides", above(0));
-  fields("batch", batch, "samples of one step, over all ranks and micro-batches", at_least(1));
+  fields("batch", batch, "samples of one step, over all ranks and micro-batches", count_from(1));
   fields("accumulation", accumulation, "micro-batches of one step; must divide the batch",
-         at_least(1));
+         count_from(1));
   fields.choice("precision", precision,
                 {{"float32", Precision::float32}, {"bfloat16", Precision::bfloat16}},
                 "of the activations; parameters stay float32");
@@ -74,7 +75,7 @@ void TrainRecipe::visit(Fields& fields) {
 void EvaluateRecipe::visit(Fields& fields) {
   fields("every", every, "steps between two evaluations; null: only at the end", at_least(1));
   fields("batch", batch, "samples of one forward pass; null: a micro-batch of training",
-         at_least(1));
+         count_from(1));
 }
 
 }  // namespace echo

@@ -44,10 +44,13 @@ std::string Node::found() const {
   if (type == Type::map) return "a map";
   if (type == Type::list) return "a list";
   if (type == Type::null) return blank ? "nothing" : "null";
+  return (quoted ? "the text '" : "'") + shortened(text) + "'";
+}
+
+std::string shortened(const std::string& text) {
   size_t end = std::min({text.find('\n'), text.size(), size_t{60}});
   while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  const std::string line = text.substr(0, end);
-  return (quoted ? "the text '" : "'") + line + (line.size() < text.size() ? "...'" : "'");
+  return text.substr(0, end) + (end < text.size() ? "..." : "");
 }
 
 Node scalar(std::string text) {
@@ -87,6 +90,7 @@ std::string missing_file(const fs::path& path) {
 
 // `where` is where the path was written; without a file, the path came from the command line.
 std::string read_text(const fs::path& path, const Location& where) {
+  if (path.empty()) throw ConfigError("the name of the recipe's file is empty; name a file");
   const auto fail = [&](const std::string& message) {
     if (where.file.empty()) throw ConfigError({path.string(), 0, 0}, message);
     throw ConfigError(where, "extends: '" + path.string() + "': " + message);
@@ -94,7 +98,15 @@ std::string read_text(const fs::path& path, const Location& where) {
   std::error_code failure;
   const fs::file_status status = fs::status(path, failure);
   if (status.type() == fs::file_type::not_found) fail(missing_file(path));
-  if (fs::is_directory(status)) fail("is a folder; name a recipe's file in it");
+  if (fs::is_directory(status)) {
+    const fs::path inside = path / "recipe.yaml";
+    fail(fs::is_regular_file(inside, failure)
+             ? "is a folder; did you mean '" + inside.string() + "'?"
+             : "is a folder; name a recipe's file in it");
+  }
+  // A recipe is read more than once, and reading may wait for ever.
+  if (fs::is_fifo(status)) fail("is a pipe; write the recipe to a file");
+  if (fs::is_other(status)) fail("is no regular file; write the recipe to a file");
   std::ifstream stream(path, std::ios::binary);
   if (!stream) fail(std::string("cannot be read: ") + std::strerror(errno));
   std::string text(kLargestFile + 1, '\0');
@@ -226,6 +238,28 @@ void apply(Node& node, const Override& change, size_t depth) {
   apply(node.entry(key)->value, change, depth + 1);
 }
 
+// Under model.mixers and evaluate.tasks every name is allowed, but one that overrides added without
+// a kind was probably meant to be one that is there.
+void refuse_new_names(const Node& tree, const std::string& section, const std::string& list) {
+  const Node* parent = tree.find(section);
+  const Node* named = parent ? parent->find(list) : nullptr;
+  if (!named) return;
+  const auto is_new = [](const Node::Entry& entry) {
+    return entry.value.is_map() && !entry.value.find("kind") &&
+           entry.where.file.starts_with("--set ");
+  };
+  std::vector<std::string> known;
+  for (const Node::Entry& entry : named->entries) {
+    if (!is_new(entry)) known.push_back(entry.key);
+  }
+  if (known.empty()) return;
+  for (const Node::Entry& entry : named->entries) {
+    if (!is_new(entry)) continue;
+    throw ConfigError(entry.where, section + "." + list + " has no '" + entry.key + "'" +
+                                       known_words(entry.key, "it has", known));
+  }
+}
+
 }  // namespace
 
 Node merge(Node base, Node over) {
@@ -252,6 +286,8 @@ void apply_overrides(Node& tree, const std::vector<std::string>& overrides) {
   std::stable_partition(changes.begin(), changes.end(),
                         [](const Override& change) { return change.path.back() == "kind"; });
   for (const Override& change : changes) apply(tree, change, 0);
+  refuse_new_names(tree, "model", "mixers");
+  refuse_new_names(tree, "evaluate", "tasks");
 }
 
 Node read_tree(const std::string& path, const std::vector<std::string>& overrides) {

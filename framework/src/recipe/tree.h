@@ -16,6 +16,7 @@ struct Node {
   Type type = Type::null;
   std::string text;     // of a scalar
   bool quoted = false;  // a quoted scalar is always text
+  bool block = false;   // a quoted one that follows '|' or '>'
   bool blank = false;   // a null for which nothing was written: "steps:"
   Location where;
   std::string folder;  // what relative paths in it are relative to
@@ -42,6 +43,9 @@ struct Node::Entry {
   Location where;
   Node value;
 };
+
+// The beginning of a text, for messages: at most 60 bytes of its first line.
+std::string shortened(const std::string& text);
 
 // For trees that are written.
 Node scalar(std::string text);

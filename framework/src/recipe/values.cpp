@@ -18,7 +18,7 @@ constexpr size_t kLongestSectionList = 65536;
   std::string message = "expected " + what + ", found " + node.found();
   if (node.blank) message += "; write a value, or remove the key";
   if (node.is_scalar() && node.quoted && what.find("text") == std::string::npos)
-    message += "; remove the quotes";
+    message += node.block ? "; write it on the line of its key" : "; remove the quotes";
   throw ConfigError(node.where, path + ": " + message);
 }
 
@@ -53,7 +53,25 @@ bool is_infinite_or_nan(std::string text) {
 
 // "an integer (at least 1)".
 std::string with_range(const std::string& what, const Range& range) {
-  return range.text().empty() ? what : what + " (" + range.text() + ")";
+  const std::string text = plain_text(range);
+  return text.empty() ? what : what + " (" + text + ")";
+}
+
+[[noreturn]] void out_of_range(const Node& node, const std::string& path, double value,
+                               const Range& range) {
+  const std::string allowed = value > range.high ? range.text() : plain_text(range);
+  throw ConfigError(node.where,
+                    path + ": " + shortened(node.text) + " is out of range; allowed: " + allowed);
+}
+
+// Numbers become float32, which has an end on both sides.
+void refuse_beyond_float32(const Node& node, const std::string& path, double value) {
+  using Float = std::numeric_limits<float>;
+  const double size = std::abs(value);
+  if (size == 0 || (size >= Float::denorm_min() && size <= Float::max())) return;
+  throw ConfigError(node.where, path + ": " + shortened(node.text) +
+                                    " does not fit into float32; allowed: 0, and sizes from "
+                                    "1.4e-45 to 3.4e38");
 }
 
 double read_number(const Node& node, const std::string& path, const Range& range) {
@@ -62,13 +80,8 @@ double read_number(const Node& node, const std::string& path, const Range& range
     expected(node, path, with_range("a finite number", range));
   if (!node.is_scalar() || node.quoted || !parse_number(node.text, value))
     expected(node, path, with_range("a number", range));
-  if (std::isinf(value)) {
-    throw ConfigError(node.where, path + ": " + node.text + " does not fit into a 64-bit number");
-  }
-  if (!range.contains(value)) {
-    throw ConfigError(node.where,
-                      path + ": " + node.text + " is out of range; allowed: " + range.text());
-  }
+  if (!range.contains(value)) out_of_range(node, path, value, range);
+  refuse_beyond_float32(node, path, value);
   return value;
 }
 
@@ -87,17 +100,15 @@ int64_t read_integer(const Node& node, const std::string& path, const Range& ran
     const bool only_digits = digits.find_first_not_of("0123456789-") == std::string_view::npos;
     if (is_number && std::trunc(number) == number && (only_digits || std::abs(number) > kExact)) {
       throw ConfigError(node.where,
-                        path + ": " + text + " does not fit into 64 bits; allowed: " +
+                        path + ": " + shortened(text) + " does not fit into 64 bits; allowed: " +
                             (range.text().empty() ? "up to 9223372036854775807" : range.text()));
     }
     if (!is_number || std::trunc(number) != number)
       expected(node, path, with_range("an integer", range));
     value = static_cast<int64_t>(number);
   }
-  if (!range.contains(static_cast<double>(value))) {
-    throw ConfigError(node.where,
-                      path + ": " + text + " is out of range; allowed: " + range.text());
-  }
+  const auto number_value = static_cast<double>(value);
+  if (!range.contains(number_value)) out_of_range(node, path, number_value, range);
   return value;
 }
 
@@ -285,6 +296,13 @@ std::string read_word(const Node& node, const std::string& path, const std::stri
 
 int64_t read_integer(const Node& node, const std::string& path) {
   return read_integer(node, path, at_least(1));
+}
+
+std::string plain_text(const Range& range) {
+  constexpr double kAbsurd = 1 << 20;
+  Range plain = range;
+  if (std::isfinite(range.low) && range.high >= kAbsurd) plain.high = Range().high;
+  return plain.text();
 }
 
 std::string join_path(const std::string& path, const std::string& name) {

@@ -57,6 +57,9 @@ std::string read_word(const Node& node, const std::string& path, const std::stri
 // A positive whole number, as in `repeat: 2`.
 int64_t read_integer(const Node& node, const std::string& path);
 
+// The range as listings show it: without an upper end that only keeps absurd sizes out.
+std::string plain_text(const Range& range);
+
 // "model.mixers" + "recall" = "model.mixers.recall".
 std::string join_path(const std::string& path, const std::string& name);
 

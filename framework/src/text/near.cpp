@@ -39,11 +39,25 @@ bool abbreviates(const std::string& word, const std::string& name) {
   return found == word.size();
 }
 
+// The one candidate that begins with what was typed, as --temp does for --temperature; else empty.
+std::string only_completion(const std::string& typed, const std::vector<std::string>& candidates) {
+  const size_t letters = typed.size() - std::min(typed.find_first_not_of('-'), typed.size());
+  std::string found;
+  for (const std::string& candidate : candidates) {
+    if (letters < 3 || !lower(candidate).starts_with(typed)) continue;
+    if (!found.empty()) return "";
+    found = candidate;
+  }
+  return found;
+}
+
 }  // namespace
 
 std::string near_name(const std::string& word, const std::vector<std::string>& candidates) {
   if (word.empty() || word.size() > kLongestWord) return "";
   const std::string typed = lower(word);
+  const std::string completed = only_completion(typed, candidates);
+  if (!completed.empty()) return completed;
   std::string nearest;
   size_t least = std::max<size_t>(1, typed.size() / 3) + 1;
   for (const std::string& candidate : candidates) {

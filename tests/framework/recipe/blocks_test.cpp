@@ -55,6 +55,11 @@ TEST(RecipeBlocks, RejectsUnknownTemplateWithNearestName) {
             "has: memory");
 }
 
+TEST(RecipeBlocks, SaysThatACommaIsMissing) {
+  EXPECT_EQ(mistake(with("[[memory]]", "[[memory p]]")),
+            "a.yaml:5:13: model.blocks.0.0: model.mixers has no 'memory p'; is a ',' missing?");
+}
+
 TEST(RecipeBlocks, ExplainsThatAKindIsNoTemplate) {
   EXPECT_EQ(mistake(with("[[memory]]", "[[recall]]")),
             "a.yaml:5:13: model.blocks.0.0: model.mixers has no 'recall', which is a kind; to use "
@@ -243,7 +248,8 @@ TEST(RecipeBlocks, RejectsUnknownKeyOfARepeat) {
 
 TEST(RecipeBlocks, RejectsNameWhenThereAreNoMixers) {
   EXPECT_EQ(mistake(with("{kind: recall, heads: 2}", "null")),
-            "a.yaml:5:13: model.blocks.0.0: model.mixers has no 'memory'");
+            "a.yaml:5:13: model.blocks.0.0: no mixer is described, so there is no 'memory'; write "
+            "mixers: {memory: {kind: NAME}} beside the blocks");
 }
 
 }  // namespace

@@ -42,6 +42,12 @@ TEST(DescribeFields, NamesFieldsInsideOfSections) {
                       "segments.train[].samples | integer | 0 | at least 0 | number of samples"}));
 }
 
+TEST(DescribeFields, LeavesOutLimitsThatOnlyKeepAbsurdSizesAway) {
+  ModelRecipe model;
+  EXPECT_EQ(lines(describe(fields_of(model)))[0],
+            "width | integer | 0 | at least 1 | of the vector that runs through the model");
+}
+
 }  // namespace
 
 }  // namespace echo

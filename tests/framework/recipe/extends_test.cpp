@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include <sys/stat.h>
+
 namespace echo {
 
 namespace {
@@ -174,16 +176,50 @@ TEST_F(RecipeExtends, RejectsFolderAsRecipe) {
 }
 
 TEST_F(RecipeExtends, RejectsEndlessFile) {
-  EXPECT_EQ(mistake_in("/dev/zero"),
-            "/dev/zero: larger than 1 MiB, so this is no recipe; a recipe is a short YAML text");
+  EXPECT_EQ(mistake_in("/dev/zero"), "/dev/zero: is no regular file; write the recipe to a file");
+}
+
+TEST_F(RecipeExtends, RejectsPipe) {
+  ASSERT_EQ(::mkfifo("pipe", 0600), 0);
+  EXPECT_EQ(mistake_in("pipe"), "pipe: is a pipe; write the recipe to a file");
+}
+
+TEST_F(RecipeExtends, RejectsPipeAsBase) {
+  ASSERT_EQ(::mkfifo("pipe", 0600), 0);
+  EXPECT_EQ(mistake("extends: pipe\n"),
+            "a.yaml:1:10: extends: 'pipe': is a pipe; write the recipe to a file");
+}
+
+TEST_F(RecipeExtends, RejectsEmptyName) {
+  EXPECT_EQ(mistake_in(""), "the name of the recipe's file is empty; name a file");
+}
+
+TEST_F(RecipeExtends, NamesTheRecipeOfAFolder) {
+  write("sub/recipe.yaml", kRecipe);
+  EXPECT_EQ(mistake_in("sub"), "sub: is a folder; did you mean 'sub/recipe.yaml'?");
 }
 
 TEST_F(RecipeExtends, ListsThePluginsOfTheWholeChain) {
-  write("sub/x.so", "");
+  write("sub/x.so",
+        "\x7F"
+        "ELF");
   write("sub/middle.yaml", "extends: ../base.yaml\nplugins: [x.so]\nmodel: {unknown: 1}\n");
   write("a.yaml", "extends: sub/middle.yaml\n");
   EXPECT_EQ(recipe_plugins("a.yaml", {}),
             std::vector<std::string>{(fs::current_path() / "sub/x.so").string()});
+}
+
+TEST_F(RecipeExtends, RejectsPluginThatIsNoLibrary) {
+  write("a.yaml", "extends: base.yaml\nplugins: [base.yaml]\n");
+  try {
+    recipe_plugins("a.yaml", {});
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_EQ(std::string(error.what()),
+              "a.yaml:2:11: plugins.0: '" + (fs::current_path() / "base.yaml").string() +
+                  "' is no shared library (.so); another recipe is taken over with 'extends: "
+                  "other.yaml'");
+  }
 }
 
 TEST_F(RecipeExtends, RejectsMissingPlugin) {

@@ -118,43 +118,43 @@ TEST(RecipeFields, ListsTheFieldsOfAKindWhenNoneIsNear) {
 
 TEST(RecipeFields, RejectsTextForAnInteger) {
   EXPECT_EQ(mistake(with("width: 8", "width: many")),
-            "a.yaml:2:10: model.width: expected an integer (between 1 and 1048576), found 'many'");
+            "a.yaml:2:10: model.width: expected an integer (at least 1), found 'many'");
 }
 
 TEST(RecipeFields, RejectsQuotedNumber) {
   EXPECT_EQ(mistake(with("width: 8", "width: \"8\"")),
-            "a.yaml:2:10: model.width: expected an integer (between 1 and 1048576), found the text "
+            "a.yaml:2:10: model.width: expected an integer (at least 1), found the text "
             "'8'; remove the quotes");
 }
 
 TEST(RecipeFields, RejectsListForAnInteger) {
   EXPECT_EQ(mistake(with("width: 8", "width: [8]")),
-            "a.yaml:2:10: model.width: expected an integer (between 1 and 1048576), found a list");
+            "a.yaml:2:10: model.width: expected an integer (at least 1), found a list");
 }
 
 TEST(RecipeFields, RejectsMapForAnInteger) {
   EXPECT_EQ(mistake(with("width: 8", "width: {a: 8}")),
-            "a.yaml:2:10: model.width: expected an integer (between 1 and 1048576), found a map");
+            "a.yaml:2:10: model.width: expected an integer (at least 1), found a map");
 }
 
 TEST(RecipeFields, RejectsFractionForAnInteger) {
   EXPECT_EQ(mistake(with("width: 8", "width: 8.5")),
-            "a.yaml:2:10: model.width: expected an integer (between 1 and 1048576), found '8.5'");
+            "a.yaml:2:10: model.width: expected an integer (at least 1), found '8.5'");
 }
 
 TEST(RecipeFields, RejectsTruthValueForAnInteger) {
   EXPECT_EQ(mistake(with("width: 8", "width: true")),
-            "a.yaml:2:10: model.width: expected an integer (between 1 and 1048576), found 'true'");
+            "a.yaml:2:10: model.width: expected an integer (at least 1), found 'true'");
 }
 
 TEST(RecipeFields, RejectsInfinityForAnInteger) {
   EXPECT_EQ(mistake(with("width: 8", "width: .inf")),
-            "a.yaml:2:10: model.width: expected an integer (between 1 and 1048576), found '.inf'");
+            "a.yaml:2:10: model.width: expected an integer (at least 1), found '.inf'");
 }
 
 TEST(RecipeFields, RejectsKeyWithoutValue) {
   EXPECT_EQ(mistake(with("width: 8", "width:")),
-            "a.yaml:2:3: model.width: expected an integer (between 1 and 1048576), found nothing; "
+            "a.yaml:2:3: model.width: expected an integer (at least 1), found nothing; "
             "write a value, or remove the key");
 }
 
@@ -169,16 +169,16 @@ TEST(RecipeFields, ShortensTextBetweenCharacters) {
   std::string letters;
   for (int i = 0; i < 40; ++i) letters += "€";
   EXPECT_EQ(mistake(with("width: 8", "width: " + letters)),
-            "a.yaml:2:10: model.width: expected an integer (between 1 and 1048576), found '" +
+            "a.yaml:2:10: model.width: expected an integer (at least 1), found '" +
                 letters.substr(0, 60) + "...'");
   EXPECT_EQ(mistake(with("width: 8", "width: a" + letters)),
-            "a.yaml:2:10: model.width: expected an integer (between 1 and 1048576), found 'a" +
+            "a.yaml:2:10: model.width: expected an integer (at least 1), found 'a" +
                 letters.substr(0, 57) + "...'");
 }
 
 TEST(RecipeFields, RejectsIntegerBelowItsRange) {
   EXPECT_EQ(mistake(with("width: 8", "width: 0")),
-            "a.yaml:2:10: model.width: 0 is out of range; allowed: between 1 and 1048576");
+            "a.yaml:2:10: model.width: 0 is out of range; allowed: at least 1");
 }
 
 TEST(RecipeFields, RejectsIntegerAboveItsRange) {
@@ -217,7 +217,54 @@ TEST(RecipeFields, RejectsInfinity) {
 
 TEST(RecipeFields, RejectsNumberBeyond64Bits) {
   EXPECT_EQ(mistake(with("heads: 2", "ridge: 1e400")),
-            "a.yaml:4:35: model.mixers.memory.ridge: 1e400 does not fit into a 64-bit number");
+            "a.yaml:4:35: model.mixers.memory.ridge: 1e400 does not fit into float32; allowed: 0, "
+            "and sizes from 1.4e-45 to 3.4e38");
+}
+
+TEST(RecipeFields, RejectsNumberThatFloat32TakesForInfinity) {
+  EXPECT_EQ(mistake(with("heads: 2", "limit: -1e300")),
+            "a.yaml:4:35: model.mixers.memory.limit: -1e300 does not fit into float32; allowed: 0, "
+            "and sizes from 1.4e-45 to 3.4e38");
+}
+
+TEST(RecipeFields, RejectsNumberThatFloat32TakesForZero) {
+  EXPECT_EQ(mistake(with("heads: 2", "ridge: 1e-60")),
+            "a.yaml:4:35: model.mixers.memory.ridge: 1e-60 does not fit into float32; allowed: 0, "
+            "and sizes from 1.4e-45 to 3.4e38");
+}
+
+TEST(RecipeFields, RejectsWidthThatNoMachineHolds) {
+  EXPECT_EQ(mistake(with("width: 8", "width: 1e8")),
+            "a.yaml:2:10: model.width: 1e8 is out of range; allowed: between 1 and 1048576");
+}
+
+TEST(RecipeFields, RejectsVocabularyThatNoMachineHolds) {
+  EXPECT_EQ(mistake(with("width: 8", "width: 8\n  vocabulary: 2147483647")),
+            "a.yaml:3:15: model.vocabulary: 2147483647 is out of range; allowed: between 1 and "
+            "16777216");
+}
+
+TEST(RecipeFields, RejectsPositionsThatNoMachineHolds) {
+  EXPECT_EQ(mistake(with("width: 8", "width: 8\n  positions: {length: 1e9}")),
+            "a.yaml:3:23: model.positions.length: 1e9 is out of range; allowed: between 1 and "
+            "16777216");
+}
+
+TEST(RecipeFields, RejectsBatchThatNoMachineHolds) {
+  EXPECT_EQ(mistake(with("steps: 10", "steps: 10, batch: 1e18")),
+            "a.yaml:7:27: train.batch: 1e18 is out of range; allowed: between 1 and 2147483648");
+}
+
+TEST(RecipeFields, ShortensNumbers) {
+  EXPECT_EQ(mistake(with("width: 8", "width: " + std::string(1000, '9'))),
+            "a.yaml:2:10: model.width: " + std::string(60, '9') +
+                "... does not fit into 64 bits; allowed: between 1 and 1048576");
+}
+
+TEST(RecipeFields, RejectsBlockOfTextForAnInteger) {
+  EXPECT_EQ(mistake(with("width: 8", "width: |\n    8")),
+            "a.yaml:2:10: model.width: expected an integer (at least 1), found the text '8...'; "
+            "write it on the line of its key");
 }
 
 TEST(RecipeFields, RejectsNumberAtAnOpenEndOfItsRange) {
@@ -338,7 +385,7 @@ TEST(RecipeFields, ShortensTheTextThatItFound) {
   EXPECT_EQ(mistake(with(
                 "width: 8",
                 "width: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx")),
-            "a.yaml:2:10: model.width: expected an integer (between 1 and 1048576), found "
+            "a.yaml:2:10: model.width: expected an integer (at least 1), found "
             "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...'");
 }
 

@@ -51,6 +51,12 @@ TEST(RecipeKinds, RejectsMissingKind) {
             "mixers: plain, recall");
 }
 
+TEST(RecipeKinds, RejectsNullKind) {
+  EXPECT_EQ(mistake(with("kind: recall", "kind: null")),
+            "a.yaml:4:13: model.mixers.memory: the kind is missing; write {kind: NAME, ...}; known "
+            "mixers: plain, recall");
+}
+
 TEST(RecipeKinds, RejectsMistypedKind) {
   EXPECT_EQ(mistake(with("kind: recall", "knd: recall")),
             "a.yaml:4:14: model.mixers.memory.knd: unknown key; did you mean 'kind'? Known mixers: "

@@ -93,6 +93,19 @@ TEST(RecipeOverrides, RejectWordForAKind) {
             "--set train.optimizer: expected a map with a kind, as in {kind: sgd}, found 'sgd'");
 }
 
+TEST(RecipeOverrides, RejectFieldOfAMistypedMixer) {
+  EXPECT_EQ(mistake(kRecipe, {"model.mixers.memry.rank=8"}),
+            "--set model.mixers.memry.rank: model.mixers has no 'memry'; did you mean 'memory'? It "
+            "has: memory");
+}
+
+TEST(RecipeOverrides, RejectFieldOfAMistypedTask) {
+  EXPECT_EQ(mistake(std::string(kRecipe) + "evaluate: {tasks: {long: {kind: copy}}}\n",
+                    {"evaluate.tasks.lnog.length=8"}),
+            "--set evaluate.tasks.lnog.length: evaluate.tasks has no 'lnog'; did you mean 'long'? "
+            "It has: long");
+}
+
 TEST(RecipeOverrides, RejectDeepKey) {
   EXPECT_EQ(mistake(kRecipe, {"a.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b."
                               "b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b.b=3"}),
@@ -136,6 +149,18 @@ TEST(RecipeOverrides, SetFieldsOfANewKindInAnyOrder) {
   const Recipe recipe =
       read(kRecipe, {"model.mixers.memory.depth_scale=3", "model.mixers.memory.kind=plain"});
   EXPECT_EQ(recipe.model.mixers.at("memory").kind, "plain");
+}
+
+TEST(RecipeOverrides, AddAMixerFieldByField) {
+  const Recipe recipe =
+      read(kRecipe, {"model.mixers.memry.rank=8", "model.mixers.memry.kind=recall"});
+  EXPECT_EQ(recipe.model.mixers.at("memry").kind, "recall");
+}
+
+TEST(RecipeOverrides, AddAMixerAsAMap) {
+  const Recipe recipe =
+      read(kRecipe, {"model.mixers.more.rank=8", "model.mixers.more={kind: recall}"});
+  EXPECT_EQ(recipe.model.mixers.at("more").kind, "recall");
 }
 
 TEST(RecipeOverrides, LastOneWins) {

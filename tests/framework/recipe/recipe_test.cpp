@@ -169,8 +169,8 @@ TEST(Recipe, RejectsEpochsOfEndlessData) {
 TEST(Recipe, RejectsAbsurdEpochs) {
   EXPECT_EQ(mistake(with(
                 "task: {kind: copy}\ntrain: {steps: 10}",
-                "task: {kind: copy, segments: {train: [{samples: 100}]}}\ntrain: {epochs: 1e300}")),
-            "a.yaml:7:17: train.epochs: 1.0e+300 epochs are more than 1e15 steps");
+                "task: {kind: copy, segments: {train: [{samples: 100}]}}\ntrain: {epochs: 1e30}")),
+            "a.yaml:7:17: train.epochs: 1.0e+30 epochs are more than 1e15 steps");
 }
 
 TEST(Recipe, RejectsAccumulationThatDoesNotDivideTheBatch) {
@@ -188,6 +188,13 @@ TEST(Recipe, RejectsNameThatIsNoFolder) {
   EXPECT_EQ(mistake(with("task:", "name: a/b\ntask:")),
             "a.yaml:6:7: name: 'a/b' cannot name a run's folder; allowed: 1 to 100 bytes without "
             "'/', not beginning with '.'");
+}
+
+TEST(Recipe, RejectsLongNameShortened) {
+  EXPECT_EQ(mistake(with("task:", "name: " + std::string(100000, 'x') + "\ntask:")),
+            "a.yaml:6:7: name: '" + std::string(60, 'x') +
+                "...' cannot name a run's folder; allowed: 1 to 100 bytes without '/', not "
+                "beginning with '.'");
 }
 
 TEST(Recipe, RejectsEmptyName) {

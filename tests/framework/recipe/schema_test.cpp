@@ -2,6 +2,8 @@
 
 #include "tests/framework/recipe/toy.h"
 
+#include <regex>
+
 namespace echo {
 
 namespace {
@@ -45,12 +47,13 @@ TEST(RecipeSchema, ChecksTheFieldsOfTheChosenKindOnly) {
 }
 
 TEST(RecipeSchema, DescribesAnInteger) {
-  EXPECT_EQ(recall("heads"), json::parse(R"({"type": "integer", "minimum": 1, "maximum": 64,
+  EXPECT_EQ(recall("heads"),
+            json::parse(R"({"type": ["integer", "null"], "minimum": 1, "maximum": 64,
       "description": "number of heads; must divide the width", "default": 2})"));
 }
 
 TEST(RecipeSchema, DescribesAnOpenRange) {
-  EXPECT_EQ(recall("ridge"), json::parse(R"({"type": "number", "exclusiveMinimum": 0,
+  EXPECT_EQ(recall("ridge"), json::parse(R"({"type": ["number", "null"], "exclusiveMinimum": 0,
       "description": "added to the diagonal", "default": 0.1})"));
 }
 
@@ -60,13 +63,13 @@ TEST(RecipeSchema, DescribesAnOptionalInteger) {
 }
 
 TEST(RecipeSchema, DescribesAChoice) {
-  EXPECT_EQ(recall("mode"), json::parse(R"({"enum": ["exact", "prefix"],
+  EXPECT_EQ(recall("mode"), json::parse(R"({"enum": ["exact", "prefix", null],
       "description": "which tokens are read", "default": "exact"})"));
 }
 
 TEST(RecipeSchema, DescribesAList) {
   EXPECT_EQ(recall("kernels"),
-            json::parse(R"({"type": "array", "items": {"type": "integer", "minimum": 1},
+            json::parse(R"({"type": ["array", "null"], "items": {"type": "integer", "minimum": 1},
                 "description": "taps of the convolutions", "default": [3]})"));
 }
 
@@ -78,17 +81,57 @@ TEST(RecipeSchema, DescribesAListOfMaps) {
 }
 
 TEST(RecipeSchema, DescribesTheRecipesOwnSections) {
-  EXPECT_EQ(at("/properties/model/properties/width/type"), "integer");
+  EXPECT_EQ(at("/properties/model/properties/width/type"), json::parse(R"(["integer", "null"])"));
   EXPECT_EQ(at("/properties/model/properties/norm/properties/kind/enum"),
-            json::parse(R"(["rms_norm", "layer_norm"])"));
+            json::parse(R"(["rms_norm", "layer_norm", null])"));
   EXPECT_EQ(at("/properties/train/properties/precision/default"), "float32");
   EXPECT_EQ(at("/properties/evaluate/properties/tasks/additionalProperties/$ref"),
             "#/definitions/task");
 }
 
 TEST(RecipeSchema, RequiresNoSectionOfARecipeThatExtends) {
-  EXPECT_EQ(at("/anyOf"), json::parse(R"([{"required": ["extends"]},
-                                          {"required": ["model", "task", "train"]}])"));
+  EXPECT_EQ(at("/if"), json::parse(R"({"properties": {"extends": {"type": "string"}},
+                                       "required": ["extends"]})"));
+  EXPECT_EQ(at("/then"), json::object());
+  EXPECT_EQ(at("/else/required"), json::parse(R"(["model", "task", "train"])"));
+}
+
+TEST(RecipeSchema, RequiresWidthAndBlocksOfAWholeRecipe) {
+  EXPECT_EQ(at("/else/properties/model/required"), json::parse(R"(["width", "blocks"])"));
+  EXPECT_EQ(at("/else/properties/model/properties/width"), json::parse(R"({"type": "integer"})"));
+}
+
+TEST(RecipeSchema, RequiresStepsOrEpochsOfAWholeRecipe) {
+  EXPECT_EQ(at("/else/properties/train/anyOf"),
+            json::parse(R"([{"required": ["steps"], "properties": {"steps": {"type": "number"}}},
+                            {"required": ["epochs"], "properties": {"epochs": {"type": "number"}}}])"));
+}
+
+TEST(RecipeSchema, RequiresKindsOfAWholeRecipe) {
+  const json has_kind = json::parse(R"({"required": ["kind"]})");
+  EXPECT_EQ(at("/else/properties/task"), has_kind);
+  EXPECT_EQ(at("/else/properties/model/properties/mixers/additionalProperties"), has_kind);
+  EXPECT_EQ(at("/else/properties/evaluate/properties/tasks/additionalProperties"), has_kind);
+}
+
+TEST(RecipeSchema, KnowsTheFieldsOfTheKindThatIsNotWritten) {
+  const json& optimizer = at("/else/properties/train/properties/optimizer");
+  EXPECT_EQ(optimizer["if"], json::parse(R"({"type": "object", "not": {"required": ["kind"]}})"));
+  EXPECT_TRUE(optimizer["then"]["properties"].contains("betas"));
+}
+
+TEST(RecipeSchema, AllowsNullForExtends) {
+  EXPECT_EQ(at("/properties/extends/type"), json::parse(R"(["string", "null"])"));
+}
+
+TEST(RecipeSchema, RefusesNamesThatAreNoFolder) {
+  const std::regex name(at("/properties/name/pattern").get<std::string>());
+  EXPECT_TRUE(std::regex_match("a b", name));
+  for (const char* bad : {"", ".a", "a/b", "a\n"}) EXPECT_FALSE(std::regex_match(bad, name)) << bad;
+}
+
+TEST(RecipeSchema, RefusesAnEvaluationTaskThatIsCalledTask) {
+  EXPECT_EQ(at("/properties/evaluate/properties/tasks/propertyNames/not/const"), "task");
 }
 
 TEST(RecipeSchema, AllowsRepeatedBlocks) {

@@ -136,6 +136,21 @@ TEST(RecipeYaml, RejectsMissingColon) {
   EXPECT_EQ(mistake(with("model:", "model")), "a.yaml:1:6: not valid YAML: a ':' is missing here");
 }
 
+TEST(RecipeYaml, RejectsKeyAndValueWithoutColon) {
+  EXPECT_EQ(mistake("seed 0\n" + std::string(kRecipe)),
+            "a.yaml:1:1: not valid YAML: this line has no ':'; write seed: 0");
+}
+
+TEST(RecipeYaml, RejectsKeyAndValueWithoutColonAtTheEnd) {
+  EXPECT_EQ(mistake(std::string(kRecipe) + "seed 0\n"),
+            "a.yaml:8:1: not valid YAML: this line has no ':'; write seed: 0");
+}
+
+TEST(RecipeYaml, RejectsEqualsSignForAColon) {
+  EXPECT_EQ(mistake(with("width: 8", "width = 8  # wide\n  # mixers")),
+            "a.yaml:2:3: not valid YAML: this line has no ':'; write width: 8");
+}
+
 TEST(RecipeYaml, RejectsUnclosedBracket) {
   EXPECT_EQ(mistake(with("heads: 2}", "heads: 2")),
             "a.yaml:5:9: not valid YAML: the bracket that opens in line 4, column 13 is not "
@@ -224,6 +239,13 @@ TEST(RecipeYaml, RejectsAliasBomb) {
   }
   EXPECT_EQ(mistake(text),
             "a.yaml:5:5: too large once its aliases are copied out (more than 16 MiB)");
+}
+
+TEST(RecipeYaml, RejectsHugeListWithoutAliases) {
+  std::string text = "a: [";
+  for (int i = 0; i < 500000; ++i) text += "1,";
+  EXPECT_EQ(mistake(text + "]\n"),
+            "a.yaml:1:524291: too many values up to here (more than 16 MiB)");
 }
 
 TEST(RecipeYaml, CopiesAliases) {

@@ -28,6 +28,11 @@ TEST(NearName, TakesTheNearestOfSeveral) {
   EXPECT_EQ(near_name("step", {"stop_at", "steps", "shape"}), "steps");
 }
 
+TEST(NearName, CompletesTheBeginningOfOneNameOnly) {
+  EXPECT_EQ(near_name("--temp", {"--help", "--temperature"}), "--temperature");
+  EXPECT_EQ(near_name("head", {"head_width", "heads"}), "heads");
+}
+
 TEST(NearName, FindsNothingForAnotherWord) {
   EXPECT_EQ(near_name("banana", {"heads", "rank"}), "");
 }
