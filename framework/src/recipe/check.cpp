@@ -133,7 +133,7 @@ void RecipeChecker::find_steps() {
       std::ceil(*train.epochs * static_cast<double>(samples) / static_cast<double>(train.batch));
   constexpr double kMostSteps = 1e15;
   if (steps > kMostSteps) {
-    throw ConfigError(place("train.epochs"), "train.epochs: " + number_text(*train.epochs) +
+    throw ConfigError(place("train.epochs"), "train.epochs: " + exact_number(*train.epochs) +
                                                  " epochs are more than 1e15 steps");
   }
   train.steps = static_cast<int64_t>(steps);

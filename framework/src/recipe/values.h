@@ -64,6 +64,6 @@ std::string plain_text(const Range& range);
 std::string join_path(const std::string& path, const std::string& name);
 
 // The shortest text that every reader of YAML reads back to the same number.
-std::string number_text(double value);
+std::string exact_number(double value);
 
 }  // namespace echo

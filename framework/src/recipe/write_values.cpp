@@ -23,7 +23,7 @@ Node write_list(const std::vector<T>& values, Write write) {
 }
 
 Node write_integer(int64_t value) { return scalar(std::to_string(value)); }
-Node write_number(double value) { return scalar(number_text(value)); }
+Node write_number(double value) { return scalar(exact_number(value)); }
 
 Node write_field(const Field& field) {
   return std::visit(
@@ -66,7 +66,7 @@ Node write_fields(const std::vector<Field>& fields) {
   return node;
 }
 
-std::string number_text(double value) {
+std::string exact_number(double value) {
   char text[32];
   constexpr double kLargestWhole = 1e15;
   const bool whole = std::trunc(value) == value && std::abs(value) < kLargestWhole;
