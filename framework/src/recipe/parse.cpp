@@ -342,8 +342,9 @@ void refuse_incomplete_line(const Source& source, size_t line) {
     throw ConfigError(source.place(line, tab),
                       "not valid YAML: a tab in the indentation; write spaces");
   }
-  if (failure.msg == YAML::ErrorMsg::MAP_VALUE) refuse_incomplete_line(source, line);
-  if (failure.msg == YAML::ErrorMsg::END_OF_MAP) refuse_missing_colon(source, line);
+  const bool after_map = failure.msg == YAML::ErrorMsg::END_OF_MAP;
+  if (after_map) refuse_missing_colon(source, line);
+  if (after_map || failure.msg == YAML::ErrorMsg::MAP_VALUE) refuse_incomplete_line(source, line);
   const auto column = static_cast<size_t>(std::max(failure.mark.column, 0));
   throw ConfigError(source.place(failure.mark),
                     "not valid YAML: " +

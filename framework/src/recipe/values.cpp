@@ -97,6 +97,8 @@ int64_t read_integer(const Node& node, const std::string& path, const Range& ran
   if (!whole) {
     constexpr double kExact = 9007199254740992.0;  // 2^53: beyond, 1e3 notation may lose digits
     const bool is_number = parse_number(text, number);
+    if (is_number && std::trunc(number) == number && !range.contains(number))
+      out_of_range(node, path, number, range);
     const bool only_digits = digits.find_first_not_of("0123456789-") == std::string_view::npos;
     if (is_number && std::trunc(number) == number && (only_digits || std::abs(number) > kExact)) {
       throw ConfigError(node.where,
@@ -240,12 +242,24 @@ class FieldReader {
   Places& places_;
 };
 
+// "seed 0" or "seed = 0", which YAML takes for a key without a value.
+void refuse_key_with_value(const Node::Entry& entry, const std::vector<std::string>& known,
+                           const MapReading& reading) {
+  const std::string name = entry.key.substr(0, entry.key.find_first_of(" ="));
+  const size_t value = entry.key.find_first_not_of(" =", name.size());
+  if (!entry.value.blank || value == std::string::npos) return;
+  if (std::find(known.begin(), known.end(), name) == known.end()) return;
+  throw ConfigError(entry.where, join_path(reading.path, name) + ": a ':' is missing; write " +
+                                     name + ": " + shortened(entry.key.substr(value)));
+}
+
 void refuse_unknown_keys(const Node& map, const std::vector<Field>& fields,
                          const MapReading& reading) {
   std::vector<std::string> known = reading.others;
   for (const Field& field : fields) known.push_back(field.name);
   for (const Node::Entry& entry : map.entries) {
     if (std::find(known.begin(), known.end(), entry.key) != known.end()) continue;
+    refuse_key_with_value(entry, known, reading);
     if (entry.key.find(':') != std::string::npos) {
       throw ConfigError(entry.where, join_path(reading.path, entry.key) +
                                          ": unknown key; is a space missing after the ':'?");

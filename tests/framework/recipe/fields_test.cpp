@@ -258,7 +258,7 @@ TEST(RecipeFields, RejectsBatchThatNoMachineHolds) {
 TEST(RecipeFields, ShortensNumbers) {
   EXPECT_EQ(mistake(with("width: 8", "width: " + std::string(1000, '9'))),
             "a.yaml:2:10: model.width: " + std::string(60, '9') +
-                "... does not fit into 64 bits; allowed: between 1 and 1048576");
+                "... is out of range; allowed: between 1 and 1048576");
 }
 
 TEST(RecipeFields, RejectsBlockOfTextForAnInteger) {
