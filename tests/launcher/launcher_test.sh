@@ -321,7 +321,7 @@ test_is_called_what_the_person_called_it() {
     sed '1i #include <cstdio>\n#include <cstdlib>' > "$checkout/main.cpp"
   cd "$checkout" && run ./echo words
   [[ $(< "$out") == ./echo ]] || give_up "expected ./echo"
-  ECHO_COMMAND=echo run "$checkout/echo" words
+  ECHO_COMMAND="echo" run "$checkout/echo" words
   [[ $(< "$out") == echo ]] || give_up "expected the name that the shell function gives"
   run "$checkout/echo" words
   [[ $(< "$out") == *'/a\ check\ out/echo' ]] || give_up "expected a path for a shell"

@@ -258,7 +258,8 @@ TEST_F(TrainerTest, ALossThatIsNotFiniteStopsTheRunAndKeepsTheCheckpoint) {
 
 TEST_F(TrainerTest, AModelThatAnUpdateSpoiledIsNotSaved) {
   SmallRun run;
-  run.overrides = {"train.optimizer.peak_rate=1e39", "train.checkpoint.every=1", "train.steps=1"};
+  run.overrides = {"train.optimizer.peak_rate=1e38", "train.optimizer.weight_decay=1000",
+                   "train.checkpoint.every=1", "train.steps=1"};
   EXPECT_THAT(message_of<Error>([&] { run.start(); }),
               AllOf(HasSubstr("step 1 spoiled the model"), HasSubstr("the parameter"),
                     HasSubstr("Nothing was saved before")));
