@@ -56,11 +56,12 @@ ECHO_CUDA=1 ./echo fetches them")
   find_library(LIBTORCH_NCCL_LIBRARY NAMES nccl libnccl.so.2 NO_CACHE
     PATHS "${CUDAToolkit_LIBRARY_DIR}" "${LIBTORCH_FOLDER}/../nvidia/nccl/lib")
   add_library(LibTorch::CUDA INTERFACE IMPORTED)
+  # Only CUDA sources see the toolkit's headers: so all others compile as they do without it, and ccache has them.
   # Nothing names a symbol of libtorch_cuda; it registers itself when it is loaded, so the linker must keep it.
   set_target_properties(
     LibTorch::CUDA PROPERTIES
-    INTERFACE_INCLUDE_DIRECTORIES "${CUDAToolkit_INCLUDE_DIRS}"
-    INTERFACE_LINK_LIBRARIES "${LIBTORCH_C10_CUDA_LIBRARY};CUDA::cudart;$<$<BOOL:${LIBTORCH_NCCL_LIBRARY}>:${LIBTORCH_NCCL_LIBRARY}>"
+    INTERFACE_INCLUDE_DIRECTORIES "$<$<COMPILE_LANGUAGE:CUDA>:${CUDAToolkit_INCLUDE_DIRS}>"
+    INTERFACE_LINK_LIBRARIES "${LIBTORCH_C10_CUDA_LIBRARY};$<LINK_ONLY:CUDA::cudart>;$<$<BOOL:${LIBTORCH_NCCL_LIBRARY}>:${LIBTORCH_NCCL_LIBRARY}>"
     INTERFACE_LINK_OPTIONS "LINKER:--no-as-needed,${LIBTORCH_CUDA_LIBRARY},--as-needed")
   foreach(_dir "${LIBTORCH_INCLUDE_DIR}" "${LIBTORCH_INCLUDE_DIR}/torch/csrc/api/include")
     set_property(TARGET LibTorch::LibTorch APPEND PROPERTY INTERFACE_COMPILE_OPTIONS
