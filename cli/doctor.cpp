@@ -36,6 +36,12 @@ std::string libtorch_folder() {
   return std::filesystem::weakly_canonical(info.dli_fname).parent_path().parent_path().string();
 }
 
+#ifdef ECHO_CUDA
+constexpr bool kCuda = true;  // at::hasCUDA() is false, too, where there is no GPU
+#else
+constexpr bool kCuda = false;
+#endif
+
 json devices() {
   json list = json::array();
   list.push_back({{"name", "cpu"},
@@ -80,7 +86,7 @@ json examine(const Program& program) {
   return {{"version", ECHO_VERSION},
           {"compiler", compiler()},
           {"libtorch", {{"version", TORCH_VERSION}, {"folder", libtorch_folder()}}},
-          {"cuda", at::hasCUDA()},
+          {"cuda", kCuda},
           {"devices", devices()},
           {"plugins", plugins(program)}};
 }
@@ -104,6 +110,8 @@ void print(const json& found) {
        text_of(found["libtorch"]["version"]) + " in " + text_of(found["libtorch"]["folder"])}};
   for (const json& device : found["devices"]) lines.push_back({"device", device_text(device)});
   if (!found["cuda"].get<bool>()) lines.push_back({"CUDA", "not in this build"});
+  if (found["cuda"].get<bool>() && found["devices"].size() == 1)
+    lines.push_back({"CUDA", "in this build; no GPU is seen"});
   const json& plugins = found["plugins"];
   std::string kinds;
   for (const json& plugin : plugins["loaded"]) {
