@@ -4,6 +4,7 @@
 //
 //     ska_benchmark [width heads value_width rank length batch]      default 768 12 64 48 2048 1
 #include "mixers/ska/ska.h"
+#include "tests/support/meter.h"
 
 #include <array>
 #include <cstdio>
@@ -14,35 +15,12 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <c10/core/Allocator.h>
 #include <c10/core/GradMode.h>
-#include <c10/util/ThreadLocalDebugInfo.h>
 
 namespace echo {
 namespace {
 
 using at::Tensor;
-
-// Counts the bytes that this thread's tensors hold.
-class Meter final : public c10::MemoryReportingInfoBase {
- public:
-  void reportMemoryUsage(void*, int64_t size, size_t, size_t, c10::Device) override {
-    held_ += size;
-    peak_ = std::max(peak_, held_);
-  }
-  bool memoryProfilingEnabled() const override { return true; }
-  int64_t peak() const { return peak_; }
-
- private:
-  int64_t held_ = 0, peak_ = 0;
-};
-
-double peak_mebibytes(const std::function<void()>& work) {
-  const auto meter = std::make_shared<Meter>();
-  const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, meter);
-  work();
-  return static_cast<double>(meter->peak()) / (1 << 20);
-}
 
 double seconds() {
   timespec now;
@@ -119,7 +97,7 @@ void measure(const Sizes& s, int64_t power) {
   both = least([&] { train(floor, x, dy); }, [&] { train(layer, x, dy); }, 7);
   for (const Parameter& parameter : mixer.parameters())
     Tensor(parameter.storage).mutable_grad() = Tensor();
-  const double peak = peak_mebibytes([&] { train(layer, x, dy); });
+  const double peak = static_cast<double>(peak_bytes([&] { train(layer, x, dy); })) / (1 << 20);
   std::printf(
       "power %ld: forward %.1f ms, %.2f of the projections; forward and backward %.1f ms, %.2f, "
       "%.0f MiB; one token %.0f us, %.2f\n",

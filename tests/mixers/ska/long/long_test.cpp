@@ -1,14 +1,13 @@
 #include "mixers/ska/ska.h"
 #include "tests/mixers/conformance.h"
+#include "tests/support/meter.h"
 
 #include <echo/random.h>
 
 #include <cmath>
 
 #include <ATen/ATen.h>
-#include <c10/core/Allocator.h>
 #include <c10/core/GradMode.h>
-#include <c10/util/ThreadLocalDebugInfo.h>
 
 namespace echo {
 namespace {
@@ -41,34 +40,16 @@ TEST(SkaLongTest, AHundredThousandDecodedTokensEqualOnePrefill) {
     EXPECT_LE(testing::rms_ratio(decoded.get(name), prefilled.get(name)), rounding) << name;
 }
 
-// Counts the bytes that this thread's tensors hold.
-class Meter final : public c10::MemoryReportingInfoBase {
- public:
-  void reportMemoryUsage(void*, int64_t size, size_t, size_t, c10::Device) override {
-    held_ += size;
-    peak_ = std::max(peak_, held_);
-  }
-  bool memoryProfilingEnabled() const override { return true; }
-  int64_t peak() const { return peak_; }
-
- private:
-  int64_t held_ = 0, peak_ = 0;
-};
-
 TEST(SkaLongTest, NothingButItsOutputGrowsWithASequenceThatIsReadAtOnce) {
   const c10::NoGradGuard no_grad;
   const auto mixer =
       make_mixer<Ska>(SkaOptions{.heads = 12, .rank = 48, .power = 2}, {.width = 768});
   const at::Tensor x = input(768);
-  const auto meter = std::make_shared<Meter>();
   at::Tensor y;
-  {
-    const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, meter);
-    y = (*mixer)(x, {});
-  }
+  const int64_t peak = peak_bytes([&] { y = (*mixer)(x, {}); });
   EXPECT_TRUE(at::isfinite(y).all().item<bool>());
   const auto bytes = static_cast<int64_t>(y.nbytes());
-  EXPECT_LE(meter->peak() - bytes, 200 << 20);
+  EXPECT_LE(peak - bytes, 200 << 20);
 }
 
 }  // namespace
