@@ -1,4 +1,5 @@
 #include "cli/kind_list.h"
+#include "cli/numbers.h"
 #include "framework/src/text/near.h"
 #include "framework/src/text/terminal.h"
 #include "trainers/data/dump.h"
@@ -177,18 +178,11 @@ int show_kind(const Registry& registry, const TasksArguments& arguments) {
   return kDone;
 }
 
-void check_positive(const std::string& option, const std::optional<int64_t>& value) {
-  if (value && *value < 1)
-    throw ConfigError(option + ": expected at least 1, found " + std::to_string(*value));
-}
-
 int run(Program& program, const TasksArguments& arguments) {
   const Registry& registry = program.plugins().registry();
   const bool needs_kind = arguments.samples || arguments.dump || !arguments.set.empty();
   if (arguments.kind.empty() && needs_kind)
     throw ConfigError("a KIND is missing, as in `" + program_name() + " tasks mqar --sample 3`");
-  check_positive("--sample", arguments.samples);
-  check_positive("--count", arguments.count);
   if (arguments.samples && arguments.dump)
     throw ConfigError("--sample prints and --dump writes; give one of them");
   if (arguments.count && !arguments.dump)
@@ -210,11 +204,13 @@ void add_tasks(Program& program) {
                       "what a model can be trained and scored on, its fields and samples");
   command.argument("KIND", arguments->kind, "the task to show; without it all are listed")
       ->type_name("TASK");
-  command.option("--sample", arguments->samples, "N", "print N samples");
+  command.option("--sample", arguments->samples, "N", "print N samples")
+      ->transform(whole_number(1));
   command.option("--dump", arguments->dump, "FILE",
                  "write the samples as safetensors: inputs and labels, int64");
   command.option("--count", arguments->count, "N",
-                 "samples to dump (all of them; 1000 of fresh data)");
+                 "samples to dump (all of them; 1000 of fresh data)")
+      ->transform(whole_number(1));
   command.option("--split", arguments->split, "SPLIT", "train (the default), validation or test");
   command.repeated("--set", arguments->set, "FIELD=VALUE", "change one field, as in pairs=8");
   command.add_json(arguments->as_json);

@@ -14,6 +14,8 @@ at::Device parse_device(const std::string& text) {
   } catch (const c10::Error&) {
     throw ConfigError("there is no device '" + text + "'; allowed: cpu, cuda, cuda:1");
   }
+  if (device.is_cpu() && device.index() > 0)
+    throw ConfigError("there is no device '" + text + "': all cores together are the device cpu");
   if (device.is_cpu()) return at::kCPU;
   if (!device.is_cuda())
     throw ConfigError("the device '" + text + "' is not supported; allowed: cpu, cuda, cuda:1");

@@ -1,5 +1,6 @@
 #include "trainers/recipe_changes.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -60,9 +61,11 @@ std::string change_text(const RecipeChange& change) {
 }
 
 std::string changes_text(const std::vector<RecipeChange>& changes) {
+  constexpr size_t kShown = 5;
   std::string text;
-  for (const RecipeChange& change : changes)
-    text += (text.empty() ? "" : "; ") + change_text(change);
+  for (size_t i = 0; i < std::min(changes.size(), kShown); ++i)
+    text += (text.empty() ? "" : "; ") + change_text(changes[i]);
+  if (changes.size() > kShown) text += "; and " + std::to_string(changes.size() - kShown) + " more";
   return text;
 }
 

@@ -106,11 +106,11 @@ void check_overrides(const std::vector<std::string>& overrides) {
 
 Recipe read_recipe_with_plugins(const fs::path& file, const std::vector<std::string>& overrides,
                                 Plugins& plugins) {
-  for (const std::string& plugin : recipe_plugins(file.string(), overrides)) {
+  for (const RecipePlugin& plugin : recipe_plugins(file.string(), overrides)) {
     try {
-      plugins.load(plugin);
+      plugins.load(plugin.path);
     } catch (const Error& mistake) {
-      throw ConfigError(mistake.what());  // the user named the file
+      throw ConfigError(plugin.where, mistake.what());
     }
   }
   return read_recipe(file.string(), overrides, plugins.registry());

@@ -4,6 +4,7 @@
 
 #include <echo/error.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -53,6 +54,10 @@ class Reader {
         content.tensors.emplace(name, read_tensor(name, entry));
       }
     }
+    if (data_end_ != size_) {
+      fail(std::to_string(size_ - data_end_) +
+           " bytes follow the last tensor (two files joined, or a header that lost a tensor)");
+    }
     return content;
   }
 
@@ -73,6 +78,7 @@ class Reader {
     if (!file_.read(text.data(), static_cast<std::streamsize>(bytes)))
       fail("its header cannot be read");
     data_begin_ = 8 + static_cast<int64_t>(bytes);
+    data_end_ = data_begin_;
     Json header = Json::parse(text, nullptr, false);
     if (!header.is_object()) fail("its header is no JSON object");
     return header;
@@ -115,6 +121,7 @@ class Reader {
       wrong("its data lie outside the file (cut off?)");
     if (end - begin != static_cast<uint64_t>(bytes))
       wrong("its data and its shape disagree in size");
+    data_end_ = std::max(data_end_, data_begin_ + static_cast<int64_t>(end));
     at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(dtype->type));
     file_.seekg(data_begin_ + static_cast<int64_t>(begin));
     if (bytes > 0 && !file_.read(static_cast<char*>(tensor.mutable_data_ptr()), bytes))
@@ -126,6 +133,7 @@ class Reader {
   std::ifstream file_;
   int64_t size_ = 0;
   int64_t data_begin_ = 0;
+  int64_t data_end_ = 0;  // of the tensors read so far
 };
 
 }  // namespace

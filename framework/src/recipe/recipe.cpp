@@ -233,15 +233,17 @@ Recipe read_recipe_text(const std::string& text, const std::string& name, const 
   return read_recipe(read_tree_text(text, name, folder, overrides), registry);
 }
 
-std::vector<std::string> recipe_plugins(const std::string& path,
-                                        const std::vector<std::string>& overrides) {
+std::vector<RecipePlugin> recipe_plugins(const std::string& path,
+                                         const std::vector<std::string>& overrides) {
   const Node tree = read_tree(path, overrides);
   Recipe recipe;
   const Places places =
       read_fields(tree, fields_of(recipe), {"", "", {std::begin(kSections), std::end(kSections)}});
+  std::vector<RecipePlugin> plugins;
   for (size_t i = 0; i < recipe.plugins.size(); ++i) {
     std::error_code failure;
     const std::string name = "plugins." + std::to_string(i);
+    plugins.push_back({recipe.plugins[i], places.at(name)});
     if (fs::is_regular_file(recipe.plugins[i], failure)) {
       if (is_library(recipe.plugins[i])) continue;
       throw ConfigError(places.at(name), name + ": '" + recipe.plugins[i] +
@@ -252,7 +254,7 @@ std::vector<std::string> recipe_plugins(const std::string& path,
                                            "'; build the plugin first, or correct the path "
                                            "(relative to the file that names it)");
   }
-  return recipe.plugins;
+  return plugins;
 }
 
 }  // namespace echo

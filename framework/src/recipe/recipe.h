@@ -148,9 +148,13 @@ Recipe read_recipe_text(const std::string& text, const std::string& name, const 
 // The same from a tree (see tree.h), as a bench makes them.
 Recipe read_recipe(const Node& tree, const Registry& registry);
 
-// The plugins that a recipe names, as absolute paths: to be loaded before the recipe is read.
-std::vector<std::string> recipe_plugins(const std::string& path,
-                                        const std::vector<std::string>& overrides);
+// The plugins that a recipe names: to be loaded before the recipe is read.
+struct RecipePlugin {
+  std::string path;  // absolute
+  Location where;    // that names it
+};
+std::vector<RecipePlugin> recipe_plugins(const std::string& path,
+                                         const std::vector<std::string>& overrides);
 
 // Every default written out, paths absolute; reading it gives the same recipe, and the same text.
 std::string resolved_yaml(const Recipe& recipe);

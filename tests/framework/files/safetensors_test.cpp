@@ -99,6 +99,11 @@ TEST_F(SafetensorsTest, NamesADtypeThatItDoesNotKnow) {
   EXPECT_THAT(message(), HasSubstr("the dtype F8_E5M2 is not supported"));
 }
 
+TEST_F(SafetensorsTest, RefusesBytesThatBelongToNoTensor) {
+  write_raw(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", std::string(20, 'x'));
+  EXPECT_THAT(message(), HasSubstr("12 bytes follow the last tensor"));
+}
+
 TEST_F(SafetensorsTest, RefusesAFolderAndAMissingFile) {
   EXPECT_THROW(read_safetensors(::testing::TempDir()), Error);
   EXPECT_THROW(read_safetensors(path), Error);

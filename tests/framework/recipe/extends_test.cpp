@@ -205,8 +205,10 @@ TEST_F(RecipeExtends, ListsThePluginsOfTheWholeChain) {
         "ELF");
   write("sub/middle.yaml", "extends: ../base.yaml\nplugins: [x.so]\nmodel: {unknown: 1}\n");
   write("a.yaml", "extends: sub/middle.yaml\n");
-  EXPECT_EQ(recipe_plugins("a.yaml", {}),
-            std::vector<std::string>{(fs::current_path() / "sub/x.so").string()});
+  const auto plugins = recipe_plugins("a.yaml", {});
+  ASSERT_EQ(plugins.size(), 1);
+  EXPECT_EQ(plugins[0].path, (fs::current_path() / "sub/x.so").string());
+  EXPECT_EQ(plugins[0].where.text(), "sub/middle.yaml:2:11");
 }
 
 TEST_F(RecipeExtends, RejectsPluginThatIsNoLibrary) {

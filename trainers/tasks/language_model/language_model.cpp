@@ -6,6 +6,7 @@
 #include <echo/error.h>
 #include <echo/plugin.h>
 #include <echo/random.h>
+#include <echo/sizes.h>
 
 #include <algorithm>
 #include <cmath>
@@ -18,7 +19,7 @@ namespace echo {
 void LanguageModelOptions::visit(Fields& fields) {
   fields.path("text", text,
               "a file, or a folder whose files are joined in the order of their paths");
-  fields("length", length, "bytes of a sample", at_least(1));
+  fields("length", length, "bytes of a sample", count_from(1));
   fields("held_out", held_out, "share at the end: its first half validates, its second half tests",
          between(0, 0.9));
   fields("context", context,

@@ -6,6 +6,7 @@
 
 #include <echo/plugin.h>
 #include <echo/random.h>
+#include <echo/sizes.h>
 
 #include <algorithm>
 
@@ -15,9 +16,7 @@ namespace echo {
 
 namespace {
 
-constexpr int64_t kLargestVocabulary = int64_t{1} << 24;
 constexpr int64_t kLargestSeed = 0xffffffff;
-constexpr int64_t kLargestSamples = 1'000'000'000;
 
 // Every pair needs a slot of its own, and a slot of weight 0 is never drawn.
 void check_power(const MqarOptions& options, int64_t length, int64_t pairs,
@@ -86,9 +85,9 @@ int64_t total_samples(const std::vector<std::unique_ptr<MqarPart>>& parts) {
 }  // namespace
 
 void MqarSegment::visit(Fields& fields) {
-  fields("length", length, "tokens of a row; even", at_least(4));
-  fields("pairs", pairs, "keys with a value in a row; at most length / 4", at_least(1));
-  fields("samples", samples, "rows", between(1, static_cast<double>(kLargestSamples)));
+  fields("length", length, "tokens of a row; even", count_from(4));
+  fields("pairs", pairs, "keys with a value in a row; at most length / 4", count_from(1));
+  fields("samples", samples, "rows", count_from(1));
 }
 
 void MqarSegments::visit(Fields& fields) {
@@ -98,11 +97,11 @@ void MqarSegments::visit(Fields& fields) {
 
 void MqarOptions::visit(Fields& fields) {
   fields("vocabulary", vocabulary, "token ids; larger than length",
-         between(5, static_cast<double>(kLargestVocabulary)));
+         rows_from(5));
   fields("samples", samples, "rows of the training set, the same every epoch; 0: fresh data",
-         between(0, static_cast<double>(kLargestSamples)));
-  fields("length", length, "tokens of a row; even", at_least(4));
-  fields("pairs", pairs, "keys with a value in a row; at most length / 4", at_least(1));
+         count_from(0));
+  fields("length", length, "tokens of a row; even", count_from(4));
+  fields("pairs", pairs, "keys with a value in a row; at most length / 4", count_from(1));
   fields("power", power, "where a key is asked: weights (slot + 1)^(power - 1)", above(0));
   fields("seed", seed, "of the data; null: the run's",
          between(0, static_cast<double>(kLargestSeed)));
@@ -112,9 +111,9 @@ void MqarOptions::visit(Fields& fields) {
                 {{"shuffled", MqarOrder::shuffled}, {"zoology", MqarOrder::zoology}},
                 "batches of segments.train: shuffled every epoch, or one segment after another");
   fields("validation_samples", validation_samples, "fresh rows for the choice of a learning rate",
-         between(0, static_cast<double>(kLargestSamples)));
+         count_from(0));
   fields("test_samples", test_samples, "fresh rows for the test, without segments.test",
-         between(0, static_cast<double>(kLargestSamples)));
+         count_from(0));
 }
 
 void MqarOptions::complete(const TaskPlace& place) {

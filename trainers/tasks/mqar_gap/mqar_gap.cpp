@@ -4,13 +4,14 @@
 
 #include <echo/error.h>
 #include <echo/plugin.h>
+#include <echo/sizes.h>
 
 namespace echo {
 
 void MqarGapOptions::visit(Fields& fields) {
-  fields("pairs", pairs, "keys with a value; at most vocabulary / 4", at_least(1));
+  fields("pairs", pairs, "keys with a value; at most vocabulary / 4", count_from(1));
   fields("gap", gap, "tokens of filler between the last pair and the first query",
-         between(0, static_cast<double>(kLargestSize)));
+         count_from(0));
   synthetic.visit(fields);
 }
 

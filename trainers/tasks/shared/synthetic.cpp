@@ -3,6 +3,7 @@
 #include "framework/src/text/near.h"
 
 #include <echo/error.h>
+#include <echo/sizes.h>
 
 #include <algorithm>
 #include <numeric>
@@ -94,12 +95,12 @@ std::vector<int64_t> Draw::merge(const std::vector<int64_t>& sizes) {
 
 void SyntheticOptions::visit(Fields& fields) {
   fields("vocabulary", vocabulary, "token ids, a multiple of 4: 16 reserved, V/4 keys, V/4 values",
-         between(64, static_cast<double>(kLargestSize)));
+         rows_from(64));
   fields("seed", seed, "of the data; null: the run's", at_least(0));
   fields("validation_samples", validation_samples, "samples for the choice of a learning rate",
-         between(0, static_cast<double>(kLargestSize)));
+         count_from(0));
   fields("test_samples", test_samples, "samples of the test",
-         between(0, static_cast<double>(kLargestSize)));
+         count_from(0));
 }
 
 void SyntheticOptions::check() const {

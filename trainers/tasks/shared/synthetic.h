@@ -83,9 +83,6 @@ struct Sample {
   }
 };
 
-// The upper limit of sizes, so that sums and products of them stay far from that of int64_t.
-constexpr int64_t kLargestSize = 1'000'000'000;
-
 // The fields that all tasks of the suite have.
 struct SyntheticOptions {
   int64_t vocabulary = 128;
