@@ -2,7 +2,10 @@
 
 #include "trainers/text.h"
 
+#include <cctype>
 #include <charconv>
+#include <cmath>
+#include <optional>
 
 namespace echo::cli {
 
@@ -50,7 +53,38 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
+// Bytes of a unit in small letters; none for what is no unit.
+std::optional<double> unit_bytes(const std::string& unit) {
+  if (unit.empty() || unit == "b") return 1;
+  const std::string sizes = "kmgt";
+  const size_t power = sizes.find(unit[0]);
+  if (power == std::string::npos) return std::nullopt;
+  const std::string rest = unit.substr(1);
+  if (rest == "ib") return std::pow(1024.0, static_cast<double>(power + 1));
+  if (rest == "b") return std::pow(1000.0, static_cast<double>(power + 1));
+  return std::nullopt;
+}
+
+std::string check_size(std::string& text) {
+  const size_t end = text.find_first_not_of("0123456789.");
+  std::string unit = end == std::string::npos ? "" : text.substr(end);
+  unit.erase(0, unit.find_first_not_of(' ') == std::string::npos ? 0 : unit.find_first_not_of(' '));
+  for (char& letter : unit) letter = static_cast<char>(std::tolower(letter));
+  double amount = 0;
+  const std::optional<double> factor = unit_bytes(unit);
+  if (!factor || read(text.substr(0, end), amount) != std::errc() || amount * *factor < 1) {
+    return "it takes a number and a unit, KiB, MiB, GiB, TiB, KB, MB, GB, TB or none for bytes, as "
+           "in 24GiB, not " +
+           in_quotes(text);
+  }
+  if (amount * *factor > static_cast<double>(kMost)) return "the size " + text + " is too large";
+  text = std::to_string(static_cast<int64_t>(amount * *factor));
+  return "";
+}
+
 }  // namespace
+
+CLI::Validator size_in_bytes() { return {check_size, ""}; }
 
 CLI::Validator whole_number(int64_t least, int64_t most) {
   return {[least, most](std::string& text) { return check_whole(text, least, most); }, ""};

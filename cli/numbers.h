@@ -15,6 +15,8 @@ CLI::Validator whole_number(int64_t least, int64_t most);
 CLI::Validator whole_number(int64_t least);  // up to 2^62, which no message names
 CLI::Validator real_number(double least, double most);
 CLI::Validator whole_numbers();  // "3,70,5": one or more, none negative
+// "24GiB", "1.5 GB", "4096": bytes, with or without a unit; the option's value is their number.
+CLI::Validator size_in_bytes();
 
 // The numbers of a text that whole_numbers() let pass.
 std::vector<int64_t> split_numbers(const std::string& text);

@@ -4,7 +4,7 @@
 //
 //     ska_benchmark [width heads value_width rank length batch]      default 768 12 64 48 2048 1
 #include "mixers/ska/ska.h"
-#include "tests/support/meter.h"
+#include "framework/src/accounting/meter.h"
 
 #include <array>
 #include <cstdio>

@@ -1,7 +1,5 @@
 #include "framework/src/model/model.h"
 
-#include <echo/random.h>
-
 #include <algorithm>
 
 #include <ATen/ATen.h>
@@ -51,9 +49,13 @@ Model::Model(const ModelRecipe& recipe, const Registry& registry,
   }
   const auto blocks = static_cast<int64_t>(recipe.blocks.size());
   for (int64_t block = 0; block < blocks; ++block) {
+    const Place place{
+        .width = recipe.width, .layer = block, .layers = blocks, .options = parameters};
     int64_t index = 0;
     for (const BranchRecipe& branch : recipe.blocks[static_cast<size_t>(block)]) {
-      add_branch(branch, registry, block, index++, blocks);
+      const std::string name = "blocks." + std::to_string(block) + "." + std::to_string(index++);
+      branches_.push_back(
+          &child(name, std::make_unique<Branch>(name, branch, recipe, registry, place)));
     }
   }
   final_norm_ = &child("final_norm", std::make_unique<Norm>(recipe.norm, recipe.width, parameters));
@@ -62,21 +64,6 @@ Model::Model(const ModelRecipe& recipe, const Registry& registry,
                          recipe.width,
                          std::vector<LinearBlock>{{"head", recipe.vocabulary, init::normal(0.02)}},
                          parameters));
-}
-
-void Model::add_branch(const BranchRecipe& recipe, const Registry& registry, int64_t block,
-                       int64_t index, int64_t blocks) {
-  Branch branch;
-  branch.name = "blocks." + std::to_string(block) + "." + std::to_string(index);
-  branch.placement = recipe.norm;
-  branch.scale = recipe.scale;
-  if (recipe.norm != NormPlacement::none) {
-    branch.norm = &child(branch.name + ".norm",
-                         std::make_unique<Norm>(recipe_.norm, recipe_.width, options()));
-  }
-  const Place place{.width = recipe_.width, .layer = block, .layers = blocks, .options = options()};
-  branch.mixer = &child(branch.name + ".mixer", make(registry.mixers, recipe.mixer, place));
-  branches_.push_back(std::move(branch));
 }
 
 int64_t Model::parameter_count() const {
@@ -88,14 +75,14 @@ int64_t Model::parameter_count() const {
 ModelState Model::initial_state(int64_t batch, int64_t capacity) const {
   const StateOptions options{batch, capacity, device(), activations_};
   ModelState state{State(batch, device()), {}};
-  for (const Branch& branch : branches_)
-    state.branches.push_back(branch.mixer->initial_state(options));
+  for (const Branch* branch : branches_)
+    state.branches.push_back(branch->mixer().initial_state(options));
   return state;
 }
 
 bool Model::reads_token_by_token() const {
-  return std::all_of(branches_.begin(), branches_.end(), [](const Branch& branch) {
-    const Traits& traits = branch.mixer->traits();
+  return std::all_of(branches_.begin(), branches_.end(), [](const Branch* branch) {
+    const Traits& traits = branch->mixer().traits();
     return traits.causal && !traits.needs_prefix;
   });
 }
@@ -103,18 +90,6 @@ bool Model::reads_token_by_token() const {
 std::optional<int64_t> Model::longest() const {
   if (!positions_.defined()) return std::nullopt;
   return positions_.size(0);
-}
-
-at::Tensor Model::dropped(const at::Tensor& x, const std::string& site,
-                          const ModelSpan& span) const {
-  if (!span.dropout || recipe_.dropout == 0) return x;
-  const at::Tensor keep = at::empty(x.sizes(), at::TensorOptions().dtype(at::kFloat));
-  for (int64_t row = 0; row < x.size(0); ++row) {
-    at::Generator stream = generator(span.dropout->seed, "dropout." + site,
-                                     static_cast<uint64_t>(span.dropout->first_sample + row));
-    keep[row].bernoulli_(1 - recipe_.dropout, stream);
-  }
-  return x * keep.div_(1 - recipe_.dropout).to(x.options());
 }
 
 at::Tensor Model::embed(const at::Tensor& tokens, const ModelSpan& span) const {
@@ -132,26 +107,20 @@ at::Tensor Model::embed(const at::Tensor& tokens, const ModelSpan& span) const {
         span.state ? span.state->tokens.position() : at::zeros({tokens.size(0)}, tokens.options());
     x = x + at::embedding(positions_, token_positions(position, span.starts, tokens.size(1)));
   }
-  return dropped(x.to(activations_), "embedding", span);
+  return dropped(x.to(activations_), recipe_.dropout, "embedding", span.dropout);
 }
 
 at::Tensor Model::hidden(const at::Tensor& tokens, const ModelSpan& span) {
   at::Tensor x = embed(tokens, span);
   record(span.probe, "embedding", x);
   for (size_t i = 0; i < branches_.size(); ++i) {
-    const Branch& branch = branches_[i];
-    Span inner{.state = span.state ? &span.state->branches[i] : nullptr,
-               .starts = span.starts,
-               .lengths = span.lengths,
-               .offsets = span.offsets,
-               .prefix = span.prefix,
-               .probe = span.probe};
-    at::Tensor y =
-        (*branch.mixer)(branch.placement == NormPlacement::pre ? (*branch.norm)(x) : x, inner);
-    record(span.probe, branch.name + ".mixer", y);
-    if (branch.placement == NormPlacement::post) y = (*branch.norm)(y);
-    y = dropped(y, branch.name, span);
-    x = at::add(x, y, branch.scale);
+    const Span inner{.state = span.state ? &span.state->branches[i] : nullptr,
+                     .starts = span.starts,
+                     .lengths = span.lengths,
+                     .offsets = span.offsets,
+                     .prefix = span.prefix,
+                     .probe = span.probe};
+    x = (*branches_[i])(x, inner, span.dropout);
   }
   if (span.state)
     span.state->tokens.advance(tokens.size(1), span.starts, span.lengths, span.offsets);

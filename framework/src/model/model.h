@@ -1,6 +1,6 @@
 #pragma once
 
-#include "framework/src/model/norm.h"
+#include "framework/src/model/branch.h"
 #include "framework/src/recipe/recipe.h"
 
 #include <echo/linear.h>
@@ -20,13 +20,6 @@ struct ModelState {
   int64_t resident_bytes() const;
   ModelState clone() const;
   ModelState detach() const;
-};
-
-// Masks of dropout: every sample of the run has its own stream, so they depend on no batch size or
-// rank.
-struct Dropout {
-  uint64_t seed = 0;
-  int64_t first_sample = 0;  // index in the run of the batch's first row
 };
 
 // Like Span, for a whole model.
@@ -61,6 +54,8 @@ class Model final : public Module {
 
   // Every mixer can go on from a state, one token after the other: causal, without a prefix.
   bool reads_token_by_token() const;
+  // The branches, bottom to top.
+  const std::vector<Branch*>& branches() const { return branches_; }
   // Tokens of the longest sequence that has positions; none: no limit.
   std::optional<int64_t> longest() const;
 
@@ -69,23 +64,13 @@ class Model final : public Module {
   at::Device device() const { return embedding_.device(); }
 
  private:
-  struct Branch {
-    std::string name;  // "blocks.0.1"
-    Norm* norm = nullptr;
-    Mixer* mixer = nullptr;
-    NormPlacement placement = NormPlacement::pre;
-    double scale = 1;
-  };
-  void add_branch(const BranchRecipe& recipe, const Registry& registry, int64_t block,
-                  int64_t index, int64_t blocks);
   at::Tensor embed(const at::Tensor& tokens, const ModelSpan& span) const;
-  at::Tensor dropped(const at::Tensor& x, const std::string& site, const ModelSpan& span) const;
 
   ModelRecipe recipe_;
   at::ScalarType activations_;
   at::Tensor embedding_;
   at::Tensor positions_;  // undefined: none
-  std::vector<Branch> branches_;
+  std::vector<Branch*> branches_;
   Norm* final_norm_ = nullptr;
   Linear* head_ = nullptr;  // null: tied to the embedding
 };

@@ -1,6 +1,6 @@
 #include "mixers/ska/ska.h"
 #include "tests/mixers/conformance.h"
-#include "tests/support/meter.h"
+#include "framework/src/accounting/meter.h"
 
 #include <echo/random.h>
 

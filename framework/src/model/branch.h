@@ -1,0 +1,46 @@
+#pragma once
+
+#include "framework/src/model/norm.h"
+#include "framework/src/recipe/recipe.h"
+
+#include <echo/registry.h>
+
+#include <string>
+
+namespace echo {
+
+// Masks of dropout: every sample of the run has its own stream, so they depend on no batch size or
+// rank.
+struct Dropout {
+  uint64_t seed = 0;
+  int64_t first_sample = 0;  // index in the run of the batch's first row
+};
+
+// x times a mask that keeps a share of 1 - rate of its numbers and makes them larger by as much.
+// `site` names the place in the model. x itself where rate is 0 or masks is null.
+at::Tensor dropped(const at::Tensor& x, double rate, const std::string& site, const Dropout* masks);
+
+// A residual branch of a block: x += scale * mixer(norm(x)), with the norm before the mixer, behind
+// it, or left out. Its tensors are norm.weight and mixer.<name>.
+class Branch final : public Module {
+ public:
+  // `name` is "blocks.0.1": in messages and reports, and of its stream of dropout.
+  Branch(std::string name, const BranchRecipe& recipe, const ModelRecipe& model,
+         const Registry& registry, const Place& place);
+
+  // (B, T, D) -> (B, T, D). A probe of `span` gets the mixer's output as "<name>.mixer".
+  at::Tensor operator()(const at::Tensor& x, const Span& span, const Dropout* masks);
+
+  const std::string& name() const { return name_; }
+  const Mixer& mixer() const { return *mixer_; }
+
+ private:
+  std::string name_;
+  NormPlacement placement_;
+  double scale_;
+  double dropout_;
+  Norm* norm_ = nullptr;  // null: none
+  Mixer* mixer_ = nullptr;
+};
+
+}  // namespace echo
