@@ -1,4 +1,6 @@
+#include "cli/bench.h"
 #include "cli/command.h"
+#include "cli/numbers.h"
 #include "cli/table.h"
 #include "framework/src/text/near.h"
 #include "trainers/determinism.h"
@@ -23,6 +25,8 @@ struct EvalArguments {
   std::string device = "cpu";
   int64_t threads = 0;
   bool as_json = false;
+  BenchRequest bench;
+  std::string shard;
 };
 
 std::optional<Split> read_split(const std::string& name) {
@@ -95,9 +99,45 @@ void print_levels(const std::vector<TaskScores>& results) {
   }
 }
 
+int run_bench_of(Program& program, const EvalArguments& arguments) {
+  if (!arguments.runs.empty()) {
+    throw ConfigError("--bench trains runs of its own; leave '" + arguments.runs.front() +
+                      "' out, or leave --bench out to score it");
+  }
+  if (!arguments.request.task.empty() || !arguments.split.empty()) {
+    throw ConfigError(
+        "--task and --split belong to `eval RUN`; a bench says itself what it scores");
+  }
+  BenchRequest request = arguments.bench;
+  if (!arguments.shard.empty()) read_shard(arguments.shard, request);
+  request.overrides = arguments.request.overrides;
+  request.device = arguments.device;
+  if (arguments.threads > 0) request.threads = arguments.threads;
+  return run_bench_command(program, request, arguments.as_json);
+}
+
+// Options of a bench say nothing about a run that is there.
+void refuse_bench_options(const EvalArguments& arguments) {
+  const BenchRequest& bench = arguments.bench;
+  const char* given = bench.quick                ? "--quick"
+                      : bench.jobs > 0           ? "--jobs"
+                      : !bench.out.empty()       ? "--out"
+                      : !arguments.shard.empty() ? "--shard"
+                                                 : nullptr;
+  if (given) {
+    throw ConfigError(std::string(given) + " belongs to --bench, as in `" + program_name() +
+                      " eval --bench mqar --quick`");
+  }
+}
+
 int run(Program& program, EvalArguments arguments) {
-  if (arguments.runs.empty())
-    throw ConfigError("eval needs a RUN, as in `" + program_name() + " eval runs/NAME`");
+  if (!arguments.bench.bench.empty()) return run_bench_of(program, arguments);
+  refuse_bench_options(arguments);
+  if (arguments.runs.empty()) {
+    throw ConfigError("eval needs a RUN, as in `" + program_name() +
+                      " eval runs/NAME`, or a bench, as in `" + program_name() +
+                      " eval --bench mqar --quick`");
+  }
   use_deterministic_threads(arguments.threads);
   arguments.request.split = read_split(arguments.split);
   arguments.request.device = parse_device(arguments.device);
@@ -127,14 +167,25 @@ int run(Program& program, EvalArguments arguments) {
 
 void add_eval(Program& program) {
   auto arguments = std::make_shared<EvalArguments>();
-  Command& command = program.command("Train and score", "eval", "score trained runs");
+  Command& command = program.command("Train and score", "eval", "score runs, or run a bench");
   command.argument("RUN", arguments->runs, "run folders, or checkpoints in them");
   command.option("--task", arguments->request.task, "TASK",
                  "only this one: task (the recipe's own), a name of evaluate.tasks, or a kind");
   command.choice("--split", arguments->split, {"train", "validation", "test"}, "SPLIT",
                  "what to score on (test, else validation)");
   command.repeated("--set", arguments->request.overrides, "KEY=VALUE",
-                   "change what is scored, as in task.length=256");
+                   "change what is scored, as in task.length=256; of a bench any field, as in "
+                   "'bench.seeds=[5,6]' or train.steps=200");
+  command.option("--bench", arguments->bench.bench, "BENCH",
+                 "run a bench: mqar, or a file of your own (recipes/README.md)");
+  command.flag("--quick", arguments->bench.quick, "the bench's short form: minutes on two cores");
+  command
+      .option("--jobs", arguments->bench.jobs, "N",
+              "cells side by side (as many as there are cores)")
+      ->transform(whole_number(1, 4096));
+  command.option("--out", arguments->bench.out, "DIR", "the bench's folder (runs/bench/NAME)");
+  command.option("--shard", arguments->shard, "I/N",
+                 "only this part of the arms, to share a bench among machines");
   command.add_device(arguments->device);
   command.add_threads(arguments->threads);
   command.add_json(arguments->as_json);
@@ -142,6 +193,15 @@ void add_eval(Program& program) {
   command.example("eval runs/ska --set task.length=256 --set task.pairs=16",
                   "on longer samples than it was trained on");
   command.example("eval runs/ska/checkpoints/000400 --split validation --json", "one checkpoint");
+  command.example("eval --bench mqar --quick", "recall of six mixers, in about ten minutes");
+  command.example("eval --bench mqar --quick --set 'bench.seeds=[5,6]'",
+                  "other seeds: only new cells run");
+  command.notes =
+      "A bench trains and scores arms x grid x rates x seeds, every cell a run folder of its own. "
+      "The learning rate of each arm is chosen on the validation split, with seeds of its own; "
+      "then the bench's seeds are scored on the test split. Finished cells are never run again; "
+      "Ctrl-C saves, and the same command goes on. Cells compute with one thread unless --threads "
+      "says more.";
   command.run = [&program, arguments] { return run(program, *arguments); };
 }
 

@@ -208,8 +208,8 @@ void add_tasks(Program& program) {
       ->transform(whole_number(1));
   command.option("--dump", arguments->dump, "FILE",
                  "write the samples as safetensors: inputs and labels, int64");
-  command.option("--count", arguments->count, "N",
-                 "samples to dump (all of them; 1000 of fresh data)")
+  command
+      .option("--count", arguments->count, "N", "samples to dump (all of them; 1000 of fresh data)")
       ->transform(whole_number(1));
   command.option("--split", arguments->split, "SPLIT", "train (the default), validation or test");
   command.repeated("--set", arguments->set, "FIELD=VALUE", "change one field, as in pairs=8");

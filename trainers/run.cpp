@@ -104,15 +104,19 @@ void check_overrides(const std::vector<std::string>& overrides) {
 
 }  // namespace
 
-Recipe read_recipe_with_plugins(const fs::path& file, const std::vector<std::string>& overrides,
-                                Plugins& plugins) {
-  for (const RecipePlugin& plugin : recipe_plugins(file.string(), overrides)) {
+void load_plugins(const std::vector<RecipePlugin>& files, Plugins& plugins) {
+  for (const RecipePlugin& plugin : files) {
     try {
       plugins.load(plugin.path);
     } catch (const Error& mistake) {
       throw ConfigError(plugin.where, mistake.what());
     }
   }
+}
+
+Recipe read_recipe_with_plugins(const fs::path& file, const std::vector<std::string>& overrides,
+                                Plugins& plugins) {
+  load_plugins(recipe_plugins(file.string(), overrides), plugins);
   return read_recipe(file.string(), overrides, plugins.registry());
 }
 

@@ -16,6 +16,9 @@ namespace echo {
 Recipe read_recipe_with_plugins(const std::filesystem::path& file,
                                 const std::vector<std::string>& overrides, Plugins& plugins);
 
+// Loads the plugins that a recipe names; a ConfigError has the place that names the one.
+void load_plugins(const std::vector<RecipePlugin>& files, Plugins& plugins);
+
 // A trained model, out of the run folder that holds it.
 struct LoadedRun {
   RunFolder folder;

@@ -263,6 +263,7 @@ Json Trainer::final_scores(const std::string& name, const Task& task) {
   const bool known = *split == Split::validation && validation_.count(name);
   content["scores"] = scores_json(known ? validation_.at(name) : evaluate_one(name, task, *split));
   if (!info.levels.empty()) content["levels"] = info.levels;
+  if (!info.slice_by.empty()) content["slice_by"] = info.slice_by;
   console_.line(std::string("final ") + split_name(*split) + ": " + name + " " +
                 scores_text(content["scores"]));
   return content;

@@ -3,8 +3,8 @@
 // rounds in which the two take turns, in seconds of this thread.
 //
 //     ska_benchmark [width heads value_width rank length batch]      default 768 12 64 48 2048 1
-#include "mixers/ska/ska.h"
 #include "framework/src/accounting/meter.h"
+#include "mixers/ska/ska.h"
 
 #include <array>
 #include <cstdio>

@@ -19,16 +19,18 @@
     value.toLocaleString('en', {maximumSignificantDigits: 5}) : value.toExponential(3));
 
   const dataset = (series) => ({
+    // `marks` are single results: dots without a line and without an entry in the legend.
     label: series.name,
     style: series.style,
     colourName: series.style === 'level' ? 'level' : 'line-' + (series.colour % 6),
     data: series.points.map(([x, y]) => ({x, y})),
-    borderWidth: {raw: 1, line: 2, scores: 2, level: 1.5}[series.style],
-    borderDash: series.style === 'level' ? [5, 4] : [],
-    pointRadius: series.style === 'scores' ? 3 : series.points.length === 1 ? 4 : 0,
+    borderWidth: {raw: 1, line: 2, scores: 2, level: 1.5, marks: 1}[series.style],
+    showLine: series.style !== 'marks',
+    borderDash: series.style === 'level' ? [5, 4] : series.dashed ? [7, 3] : [],
+    pointRadius: {scores: 3, marks: 2.5}[series.style] ?? (series.points.length === 1 ? 4 : 0),
     pointHitRadius: 6,
     pointHoverRadius: series.style === 'level' ? 0 : 4,
-    order: {raw: 3, level: 2, line: 1, scores: 0}[series.style],
+    order: {raw: 3, level: 2, line: 1, scores: 0, marks: 1}[series.style],
     clip: 6,
     spanGaps: series.style === 'scores',
   });
@@ -36,7 +38,7 @@
   const colourDatasets = (chart) => {
     for (const set of chart.data.datasets) {
       const full = colour(set.colourName);
-      set.borderColor = set.style === 'raw' ? full + '80' : full;
+      set.borderColor = set.style === 'raw' || set.style === 'marks' ? full + '80' : full;
       set.backgroundColor = set.borderColor;
     }
     const {x, y} = chart.options.scales;
@@ -63,6 +65,9 @@
     const figure = document.getElementById('chart-' + description.id);
     const steps = description.series.flatMap(({points}) => points.map(([x]) => x));
     const last = steps.reduce((most, step) => Math.max(most, step), 1);
+    const x = description.x || {title: 'step', log: false};
+    const horizontal = x.log ? {...axis(x.title), type: 'logarithmic'} : {...axis(x.title), min: 0, max: last};
+    const vertical = description.y && description.y.unit_interval ? {...axis(''), min: 0, max: 1} : axis('');
     const chart = new Chart(figure.querySelector('canvas'), {
       type: 'line',
       data: {datasets: description.series.map(dataset)},
@@ -72,17 +77,20 @@
         normalized: true,
         maintainAspectRatio: false,
         interaction: {mode: 'nearest', axis: 'x', intersect: false},
-        scales: {x: {...axis('step'), min: 0, max: last}, y: axis('')},
+        scales: {x: horizontal, y: vertical},
         plugins: {
           legend: {
             display: description.series.length > 1,
             align: 'start',
-            labels: {usePointStyle: true, pointStyle: 'line', boxWidth: 26, padding: 14},
+            labels: {
+              usePointStyle: true, pointStyle: 'line', boxWidth: 26, padding: 14,
+              filter: (item, data) => data.datasets[item.datasetIndex].style !== 'marks',
+            },
           },
           tooltip: {
             displayColors: false,
             callbacks: {
-              title: (items) => (items.length ? 'step ' + items[0].parsed.x.toLocaleString('en') : ''),
+              title: (items) => (items.length ? x.title + ' ' + items[0].parsed.x.toLocaleString('en') : ''),
               label: (item) => item.dataset.label + '  ' + exact(item.parsed.y),
             },
             filter: (item) => item.dataset.style !== 'level',

@@ -63,7 +63,7 @@ void write_report(const fs::path& run) {
       {"scores", scores_part(facts)},
       {"sample", sample_part(facts)},
       {"repeat", repeat_part(facts)},
-      {"recipe", html(facts.recipe)},
+      {"recipe", recipe_part(facts)},
       {"environment", environment_part(facts)},
       {"data", inside_script(list.dump(-1, ' ', false, Json::error_handler_t::replace))},
   };

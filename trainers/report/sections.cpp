@@ -76,6 +76,13 @@ std::string entry_text(const Json& entry) {
   return entry.value("builtin", false) ? text : text + " from " + entry.value("path", "");
 }
 
+// The command that repeats a figure, folded away.
+std::string command_text(const std::string& command) {
+  if (command.empty()) return "";
+  return "<details class=\"command\"><summary>Repeat it</summary><pre>" + html(command) +
+         "</pre></details>";
+}
+
 }  // namespace
 
 std::string title_part(const ReportFacts& facts) {
@@ -177,6 +184,11 @@ std::string repeat_part(const ReportFacts& facts) {
   return text + "</section>";
 }
 
+std::string recipe_part(const ReportFacts& facts) {
+  return "<details><summary>Recipe, every default written out</summary><pre>" + html(facts.recipe) +
+         "</pre></details>";
+}
+
 std::string environment_part(const ReportFacts& facts) {
   if (!facts.environment.is_object()) return "";
   std::string rows;
@@ -200,7 +212,8 @@ std::string figures_part(const Json& charts) {
             html(chart["title"].get<std::string>()) +
             "</h2><button type=\"button\" aria-pressed=\"false\" hidden>log scale</button>"
             "</figcaption><div class=\"plot\"><canvas role=\"img\" aria-label=\"" +
-            said + "\"></canvas></div><p class=\"note\">" + said + "</p></figure>\n";
+            said + "\"></canvas></div><p class=\"note\">" + said + "</p>" +
+            command_text(chart.value("command", "")) + "</figure>\n";
   }
   return text.empty() ? "<p class=\"note\">Nothing has been measured yet.</p>" : text;
 }

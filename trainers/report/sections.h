@@ -31,6 +31,7 @@ std::string warning_part(const ReportFacts& facts);
 std::string scores_part(const ReportFacts& facts);
 std::string sample_part(const ReportFacts& facts);
 std::string repeat_part(const ReportFacts& facts);
+std::string recipe_part(const ReportFacts& facts);
 std::string environment_part(const ReportFacts& facts);
 
 }  // namespace echo

@@ -34,6 +34,7 @@ struct TaskInfo {
   std::string metric =
       "accuracy";  // the score that matters: "accuracy" (higher is better), "bits_per_byte" (lower)
   std::map<std::string, double> levels;  // chance levels, as "key-blind": 0.25
+  std::string slice_by;  // what the names of slices say, as "length/pairs"; empty: no slices
 };
 
 // A score is a sum and a count, so that scores add over batches and ranks.

@@ -235,7 +235,10 @@ Recipe read_recipe_text(const std::string& text, const std::string& name, const 
 
 std::vector<RecipePlugin> recipe_plugins(const std::string& path,
                                          const std::vector<std::string>& overrides) {
-  const Node tree = read_tree(path, overrides);
+  return recipe_plugins(read_tree(path, overrides));
+}
+
+std::vector<RecipePlugin> recipe_plugins(const Node& tree) {
   Recipe recipe;
   const Places places =
       read_fields(tree, fields_of(recipe), {"", "", {std::begin(kSections), std::end(kSections)}});

@@ -155,6 +155,7 @@ struct RecipePlugin {
 };
 std::vector<RecipePlugin> recipe_plugins(const std::string& path,
                                          const std::vector<std::string>& overrides);
+std::vector<RecipePlugin> recipe_plugins(const Node& tree);
 
 // Every default written out, paths absolute; reading it gives the same recipe, and the same text.
 std::string resolved_yaml(const Recipe& recipe);

@@ -262,6 +262,12 @@ void refuse_new_names(const Node& tree, const std::string& section, const std::s
 
 }  // namespace
 
+Node extended(Node map) {
+  Chain chain{{map.where.file}, {}};
+  const fs::path beside = fs::path(map.folder) / "recipe.yaml";
+  return follow_extends(std::move(map), beside, chain);
+}
+
 Node merge(Node base, Node over) {
   if (!base.is_map() || !over.is_map()) return over;
   const std::string* before = kind_of(base);

@@ -58,6 +58,9 @@ Node read_tree(const std::string& path, const std::vector<std::string>& override
 Node read_tree_text(const std::string& text, const std::string& name, const std::string& folder,
                     const std::vector<std::string>& overrides);
 
+// A map that was read inside of another file, with its own `extends` followed. Throws ConfigError.
+Node extended(Node map);
+
 // `over` laid over `base`: maps merge, lists and values replace, a map whose `kind` changes
 // replaces whole; null stays, and is read as if its key had not been written.
 Node merge(Node base, Node over);

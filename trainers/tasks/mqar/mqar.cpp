@@ -96,8 +96,7 @@ void MqarSegments::visit(Fields& fields) {
 }
 
 void MqarOptions::visit(Fields& fields) {
-  fields("vocabulary", vocabulary, "token ids; larger than length",
-         rows_from(5));
+  fields("vocabulary", vocabulary, "token ids; larger than length", rows_from(5));
   fields("samples", samples, "rows of the training set, the same every epoch; 0: fresh data",
          count_from(0));
   fields("length", length, "tokens of a row; even", count_from(4));
@@ -246,6 +245,7 @@ TaskInfo Mqar::info() const {
   info.validation_samples = total_samples(validation_);
   info.test_samples = total_samples(test_);
   info.prefix = true;
+  if (shapes_.size() > 1) info.slice_by = "length/pairs";
   const Parts& scored = test_.empty() ? train_ : test_;
   double key_blind = 0;
   for (const auto& part : scored) {

@@ -10,8 +10,7 @@ namespace echo {
 
 void MqarGapOptions::visit(Fields& fields) {
   fields("pairs", pairs, "keys with a value; at most vocabulary / 4", count_from(1));
-  fields("gap", gap, "tokens of filler between the last pair and the first query",
-         count_from(0));
+  fields("gap", gap, "tokens of filler between the last pair and the first query", count_from(0));
   synthetic.visit(fields);
 }
 

@@ -99,8 +99,7 @@ void SyntheticOptions::visit(Fields& fields) {
   fields("seed", seed, "of the data; null: the run's", at_least(0));
   fields("validation_samples", validation_samples, "samples for the choice of a learning rate",
          count_from(0));
-  fields("test_samples", test_samples, "samples of the test",
-         count_from(0));
+  fields("test_samples", test_samples, "samples of the test", count_from(0));
 }
 
 void SyntheticOptions::check() const {

@@ -1,6 +1,6 @@
+#include "framework/src/accounting/meter.h"
 #include "mixers/ska/ska.h"
 #include "tests/mixers/conformance.h"
-#include "framework/src/accounting/meter.h"
 
 #include <echo/random.h>
 
