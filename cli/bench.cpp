@@ -53,8 +53,9 @@ void add_group(Table& table, const Bench& bench, const Group& group) {
   }
   const CellResult& first = group.by_seed.begin()->second;
   std::vector<Cell> cells = {word(bench.arms[group.combination.arm].name)};
-  for (const auto& [path, value] : grid_values(bench, group.combination))
-    cells.push_back(word(value));
+  for (const auto& [path, value] : grid_values(bench, group.combination)) {
+    if (varies(bench, path)) cells.push_back(word(value));
+  }
   cells.push_back(group.rate ? number(*group.rate) : nothing());
   cells.push_back(scores_cell(group));
   cells.push_back(scores.empty() ? nothing() : number(median(scores), 3));
@@ -68,8 +69,9 @@ void add_group(Table& table, const Bench& bench, const Group& group) {
 
 Table table_of(const Bench& bench, const BenchResults& results) {
   std::vector<std::string> columns = {"arm"};
-  for (const Bench::Axis& axis : bench.grid)
-    columns.push_back(axis.path.substr(axis.path.rfind('.') + 1));
+  for (const Bench::Axis& axis : bench.grid) {
+    if (varies(bench, axis.path)) columns.push_back(axis.path.substr(axis.path.rfind('.') + 1));
+  }
   for (const std::string& name :
        {std::string("rate"), results.metric(), std::string("median"), std::string("range"),
         std::string("steps_to_solve"), std::string("parameters"), std::string("state"),

@@ -223,6 +223,12 @@ std::vector<std::pair<std::string, std::string>> grid_values(const Bench& bench,
   return values;
 }
 
+bool varies(const Bench& bench, const std::string& path) {
+  return std::any_of(bench.grid.begin(), bench.grid.end(), [&](const Bench::Axis& axis) {
+    return axis.path == path && axis.values.size() > 1;
+  });
+}
+
 Node cell_tree(const Bench& bench, const Combination& combination, std::optional<double> rate,
                int64_t seed) {
   Node tree = merge(bench.base, bench.arms[combination.arm].changes);
@@ -239,8 +245,9 @@ Node cell_tree(const Bench& bench, const Combination& combination, std::optional
 
 std::string combination_text(const Bench& bench, const Combination& combination) {
   std::string text = bench.arms[combination.arm].name;
-  for (const auto& [path, value] : grid_values(bench, combination))
-    text += ", " + path + " " + value;
+  for (const auto& [path, value] : grid_values(bench, combination)) {
+    if (varies(bench, path)) text += ", " + path + " " + value;
+  }
   return text;
 }
 

@@ -65,11 +65,14 @@ std::vector<Combination> combinations(const Bench& bench);
 std::vector<std::pair<std::string, std::string>> grid_values(const Bench& bench,
                                                              const Combination& combination);
 
+// An axis of several values.
+bool varies(const Bench& bench, const std::string& path);
+
 // The recipe of a cell, not checked yet.
 Node cell_tree(const Bench& bench, const Combination& combination, std::optional<double> rate,
                int64_t seed);
 
-// "arm attention, task.pairs 8", for messages.
+// "attention, task.pairs 8", of the axes that vary.
 std::string combination_text(const Bench& bench, const Combination& combination);
 
 // The file of a bench: a path, or the name of one that comes with the program ("mqar"). Throws

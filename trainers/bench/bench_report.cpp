@@ -60,7 +60,8 @@ std::string described(const std::string& name, const Points& points) {
 Json chart_of(const std::string& id, const std::string& title, const std::string& x_title, bool log,
               const std::vector<std::pair<std::string, Points>>& lines) {
   Json list = Json::array();
-  std::string text = "Medians over the seeds as a line, every seed as a dot";
+  const std::string note = "Medians over the seeds as a line, every seed as a dot";
+  std::string text = note;
   for (size_t i = 0; i < lines.size(); ++i) {
     const auto& [name, points] = lines[i];
     if (points.empty()) continue;
@@ -71,6 +72,7 @@ Json chart_of(const std::string& id, const std::string& title, const std::string
   return {{"id", id},
           {"title", title},
           {"text", text + "."},
+          {"note", note + "."},
           {"x", {{"title", x_title}, {"log", log}}},
           {"y", {{"unit_interval", true}}},
           {"series", list}};
@@ -87,7 +89,7 @@ std::optional<double> last_number(const std::string& slice) {
 std::string point_text(const Bench& bench, const Group& group, const std::string& without = "") {
   std::string text;
   for (const auto& [path, value] : grid_values(bench, group.combination)) {
-    if (path != without) text += ", " + path + " " + value;
+    if (path != without && varies(bench, path)) text += ", " + path + " " + value;
   }
   return bench.arms[group.combination.arm].name + text;
 }
@@ -332,8 +334,7 @@ void write_bench_report(const fs::path& folder, const Bench& bench, const BenchR
       {"sample", ""},
       {"repeat", "<section><h2>Repeat it</h2><pre>" + html(bench_command(folder, bench, threads)) +
                      "</pre></section>"},
-      {"recipe", ""},
-      {"environment", ""},
+      {"details", ""},
       {"data", inside_script(list.dump(-1, ' ', false, Json::error_handler_t::replace))},
   };
   std::map<std::string, std::string_view> parts(made.begin(), made.end());

@@ -61,12 +61,22 @@
     ticks: {callback: number, maxRotation: 0, autoSkipPadding: 18, padding: 6, maxTicksLimit: 7},
   });
 
+  // Ticks stand where there are points, if these are few.
+  const logarithmic = (title, values) => {
+    const places = [...new Set(values)].sort((a, b) => a - b);
+    const few = places.length <= 8 && places.every((x, i) => i === 0 || x > 1.3 * places[i - 1]);
+    return {
+      ...axis(title), type: 'logarithmic', min: places[0] / 1.15, max: places[places.length - 1] * 1.15,
+      ...(few ? {afterBuildTicks: (scale) => { scale.ticks = places.map((value) => ({value})); }} : {}),
+    };
+  };
+
   const draw = (description) => {
     const figure = document.getElementById('chart-' + description.id);
     const steps = description.series.flatMap(({points}) => points.map(([x]) => x));
     const last = steps.reduce((most, step) => Math.max(most, step), 1);
     const x = description.x || {title: 'step', log: false};
-    const horizontal = x.log ? {...axis(x.title), type: 'logarithmic'} : {...axis(x.title), min: 0, max: last};
+    const horizontal = x.log ? logarithmic(x.title, steps) : {...axis(x.title), min: 0, max: last};
     const vertical = description.y && description.y.unit_interval ? {...axis(''), min: 0, max: 1} : axis('');
     const chart = new Chart(figure.querySelector('canvas'), {
       type: 'line',

@@ -63,8 +63,7 @@ void write_report(const fs::path& run) {
       {"scores", scores_part(facts)},
       {"sample", sample_part(facts)},
       {"repeat", repeat_part(facts)},
-      {"recipe", recipe_part(facts)},
-      {"environment", environment_part(facts)},
+      {"details", "<section>" + recipe_part(facts) + environment_part(facts) + "</section>"},
       {"data", inside_script(list.dump(-1, ' ', false, Json::error_handler_t::replace))},
   };
   std::map<std::string, std::string_view> parts(made.begin(), made.end());

@@ -212,7 +212,8 @@ std::string figures_part(const Json& charts) {
             html(chart["title"].get<std::string>()) +
             "</h2><button type=\"button\" aria-pressed=\"false\" hidden>log scale</button>"
             "</figcaption><div class=\"plot\"><canvas role=\"img\" aria-label=\"" +
-            said + "\"></canvas></div><p class=\"note\">" + said + "</p>" +
+            said + "\"></canvas></div><p class=\"note\">" +
+            html(chart.value("note", chart["text"].get<std::string>())) + "</p>" +
             command_text(chart.value("command", "")) + "</figure>\n";
   }
   return text.empty() ? "<p class=\"note\">Nothing has been measured yet.</p>" : text;

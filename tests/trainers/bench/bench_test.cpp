@@ -53,8 +53,8 @@ TEST_F(BenchFile, IsTheProductOfArmsAndGrid) {
     texts.push_back(combination_text(bench, combination));
   EXPECT_EQ(texts,
             (std::vector<std::string>{
-                "plain, model.width 4, train.batch 2", "plain, model.width 8, train.batch 2",
-                "helped, model.width 4, train.batch 2", "helped, model.width 8, train.batch 2"}));
+                "plain, model.width 4", "plain, model.width 8",
+                "helped, model.width 4", "helped, model.width 8"}));
 }
 
 TEST_F(BenchFile, WritesArmGridRateAndSeedIntoACell) {
