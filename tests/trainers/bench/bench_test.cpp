@@ -51,10 +51,8 @@ TEST_F(BenchFile, IsTheProductOfArmsAndGrid) {
   std::vector<std::string> texts;
   for (const Combination& combination : combinations(bench))
     texts.push_back(combination_text(bench, combination));
-  EXPECT_EQ(texts,
-            (std::vector<std::string>{
-                "plain, model.width 4", "plain, model.width 8",
-                "helped, model.width 4", "helped, model.width 8"}));
+  EXPECT_EQ(texts, (std::vector<std::string>{"plain, model.width 4", "plain, model.width 8",
+                                             "helped, model.width 4", "helped, model.width 8"}));
 }
 
 TEST_F(BenchFile, WritesArmGridRateAndSeedIntoACell) {
