@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <fstream>
@@ -87,6 +88,7 @@ bool Children::start(size_t index, const Cell& cell) {
   std::vector<char*> words;
   for (const std::string& word : list) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
+  ::setenv("OMP_WAIT_POLICY", "passive", 0);  // cells that wait leave the core to the others
   const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child == 0) become(words.data(), log.c_str(), parent);
