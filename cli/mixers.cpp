@@ -1,4 +1,6 @@
 #include "cli/kind_list.h"
+#include "cli/numbers.h"
+#include "cli/speed.h"
 #include "cli/verify.h"
 
 #include <echo/error.h>
@@ -14,6 +16,7 @@ namespace {
 struct MixersArguments {
   std::string kind;
   VerifyArguments verify;
+  SpeedArguments speed;
   bool as_json = false;
 };
 
@@ -50,7 +53,17 @@ int verify(Program& program, const MixersArguments& arguments) {
   return verify_files(program, verify);
 }
 
+int measure(Program& program, const MixersArguments& arguments) {
+  if (!arguments.verify.files.empty())
+    throw ConfigError("--verify compares and --speed measures; give one of them");
+  SpeedArguments speed = arguments.speed;
+  speed.kind = arguments.kind;
+  speed.as_json = arguments.as_json;
+  return print_speed(program, speed);
+}
+
 int run(Program& program, const MixersArguments& arguments) {
+  if (arguments.speed.wanted) return measure(program, arguments);
   if (!arguments.verify.files.empty()) return verify(program, arguments);
   if (!arguments.verify.mixer.empty())
     throw ConfigError("--mixer belongs to --verify, which takes golden files");
@@ -64,11 +77,36 @@ int run(Program& program, const MixersArguments& arguments) {
 
 }  // namespace
 
+namespace {
+
+void add_speed(Command& command, SpeedArguments& speed) {
+  CLI::Option* wanted =
+      command.flag("--speed", speed.wanted, "time and memory beside its own projections");
+  const auto part = [wanted](CLI::Option* option) { return option->needs(wanted); };
+  part(command.flag("--peers", speed.peers,
+                    "with --speed: and a peer's in Python, if there is one"));
+  part(command.repeated("--set", speed.set, "FIELD=VALUE", "with --speed: a field, as in rank=48"));
+  const auto size = [&](const char* name, int64_t& value, int64_t most, const char* help) {
+    part(command.option(name, value, "N", help)->transform(whole_number(1, most)));
+  };
+  size("--width", speed.options.width, 1 << 16, "with --speed: width of the model (768)");
+  size("--length", speed.options.length, 1 << 20, "with --speed: tokens of a pass (2048)");
+  size("--batch", speed.options.batch, 1 << 16, "with --speed: sequences (1)");
+  size("--rounds", speed.options.rounds, 1000,
+       "with --speed: turns, of which the least counts (9)");
+  part(command
+           .option("--contexts", speed.contexts, "N,N",
+                   "with --speed: tokens read before one is timed (1024,16384,131072,1048576)")
+           ->transform(whole_numbers()));
+}
+
+}  // namespace
+
 void add_mixers(Program& program) {
   auto arguments = std::make_shared<MixersArguments>();
   Command& command =
       program.command("What there is", "mixers",
-                      "what a model can be composed of, its fields; golden files verified");
+                      "what a model can be composed of, its fields; golden files and speed");
   command.argument("KIND", arguments->kind, "the mixer to show; without it all are listed")
       ->type_name("MIXER");
   command.app
@@ -77,6 +115,7 @@ void add_mixers(Program& program) {
       ->type_name("FILE");
   command.option("--mixer", arguments->verify.mixer, "MIXER",
                  "verify this kind instead, as one of a plugin");
+  add_speed(command, arguments->speed);
   command.add_json(arguments->as_json);
   command.example("mixers", "all kinds");
   command.example("mixers ska", "its fields, with defaults and ranges");
@@ -84,6 +123,10 @@ void add_mixers(Program& program) {
                   "outputs, states and gradients against a reference");
   command.example("mixers --verify *.safetensors --mixer example/attention --plugin example.so",
                   "a plugin's mixer against the same files");
+  command.example("mixers ska --speed --set heads=12 --set rank=48 --set power=2",
+                  "forward, backward and decoding beside its projections");
+  command.example("mixers attention --speed --peers --set heads=12",
+                  "and beside torch's own layer in Python, in the same run");
   command.run = [&program, arguments] { return run(program, *arguments); };
 }
 

@@ -47,7 +47,7 @@ function(echo_target target)
 endfunction()
 
 # A built-in plugin from all the sources of the calling folder's subfolder `name`: OBJECT library `<name>_objects`, that
-# unit tests link, then MODULE library in the program's plugin folder: echo_add_builtin(name LIBRARIES x y)
+# unit tests link, then MODULE library in the program's plugin folder, beside its peer.py: echo_add_builtin(name LIBRARIES x y)
 function(echo_add_builtin name)
   cmake_parse_arguments(builtin "" "" "LIBRARIES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
@@ -69,6 +69,16 @@ function(echo_add_builtin name)
     INSTALL_RPATH "$ORIGIN/..;${ECHO_LIBTORCH_RPATH}")
   install(TARGETS echo_plugin_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/echo-lm)
   set_property(GLOBAL APPEND PROPERTY ECHO_BUILTINS echo_plugin_${name})
+  if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/peer.py)
+    echo_add_script(${CMAKE_CURRENT_SOURCE_DIR}/${name}/peer.py ${name}.peer.py)
+  endif()
+endfunction()
+
+# A script that the program runs, in its plugin folder under this name.
+function(echo_add_script script name)
+  file(MAKE_DIRECTORY ${ECHO_PLUGIN_FOLDER})
+  file(CREATE_LINK ${script} ${ECHO_PLUGIN_FOLDER}/${name} SYMBOLIC)
+  install(FILES ${script} DESTINATION ${CMAKE_INSTALL_LIBDIR}/echo-lm RENAME ${name})
 endfunction()
 
 # A test program of GoogleTest cases: echo_add_test(name LABEL fast SOURCES a.cpp b.cpp LIBRARIES x y)
