@@ -70,10 +70,10 @@ void State::set_position(at::Tensor position, int64_t longest) {
 void State::advance(int64_t length, const at::Tensor& starts, const at::Tensor& lengths,
                     const Offsets* offsets) {
   c10::NoGradGuard no_grad;
-  at::Tensor valid = lengths.defined() ? lengths : at::full_like(data_->position, length);
   if (!starts.defined()) {
-    data_->position = data_->position + valid;
+    data_->position = lengths.defined() ? data_->position + lengths : data_->position + length;
   } else {
+    const at::Tensor valid = lengths.defined() ? lengths : at::full_like(data_->position, length);
     // Tokens since the last start inside the valid part; without one, the count goes on.
     const at::Tensor index = at::arange(length, data_->position.options()).unsqueeze(0);
     const at::Tensor here = starts.logical_and(index < valid.unsqueeze(1));

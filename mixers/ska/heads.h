@@ -15,6 +15,8 @@ struct Heads {
   bool normalise = true;
 };
 
+constexpr double kEpsilon = 1e-6;
+
 // The scaled rows in the order of time, (B, T, H, W).
 at::Tensor in_time(const Heads& heads);
 
@@ -25,6 +27,9 @@ at::Tensor in_chunks(const Heads& heads, int64_t size, const at::Tensor& previou
 
 // The same in LibTorch's operators, on any device.
 at::Tensor in_chunks_reference(const Heads& heads, int64_t size, const at::Tensor& previous);
+
+// sqrt(sigmoid(logits)), finite with its derivative where the sigmoid underflows. (B, T, H).
+at::Tensor root_of_sigmoid(const at::Tensor& logits);
 
 // (B, T, ...) -> (N, B, S, ...), filled up with zeros. A view where T is a multiple of the size.
 at::Tensor split_time(const at::Tensor& tensor, int64_t size);

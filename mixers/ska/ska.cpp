@@ -133,7 +133,8 @@ ska::Features Ska::features(const Tensor& x, const Span& span) const {
     for (Tensor& part : parts) part = part.masked_fill(pad.unsqueeze(-1), 0);
   }
   const auto by_head = [&](size_t part) {  // (B, T, H, .)
-    return parts[part].unflatten(-1, {options_.heads, -1}).to(statistics_dtype());
+    const Tensor& rows = parts[part];
+    return rows.view({rows.size(0), rows.size(1), options_.heads, -1}).to(statistics_dtype());
   };
   ska::Features features;
   features.queries.rows = by_head(0);
@@ -172,10 +173,9 @@ void Ska::add_weights(ska::Features& features, const std::vector<Tensor>& parts)
   };
   const auto shape = features.keys.rows.sizes().slice(0, 3);  // (B, T, H)
   if (options_.beta != SkaOptions::Beta::one) {
-    // By the logarithm: its derivative stays finite where the sigmoid underflows.
     const Tensor root =
         options_.beta == SkaOptions::Beta::learned
-            ? at::log_sigmoid(parts[3].to(statistics_dtype())).mul(0.5).exp()
+            ? ska::root_of_sigmoid(parts[3].to(statistics_dtype()))
             : at::full(shape, std::sqrt(options_.beta_value), features.keys.rows.options());
     multiply(features.keys.weight, root);
     multiply(features.values.weight, root);
@@ -244,14 +244,13 @@ Tensor Ska::read_exact(const ska::Features& features, State& state) const {
 }
 
 Tensor Ska::read_steps(const ska::Features& features, State& state) const {
-  const ska::Tokens tokens = ska::in_time(features);
   ska::StepMemory memory;
   const auto [G, M, C] = statistics_of(state);
   memory.statistics = {writable(G), writable(M), writable(C)};
   memory.previous = writable(previous_of(state, memory.statistics));
   if (state.has("factor")) memory.factor = writable(state.get("factor"));
   std::vector<Tensor> outputs;
-  const int64_t length = tokens.keys.size(1);
+  const int64_t length = features.keys.rows.size(1);
   for (int64_t first = 0, last = 0; first < length; first = last) {
     // Renewed at fixed positions, so that where a state was saved and loaded does not matter after
     // the next of them.
@@ -261,7 +260,9 @@ Tensor Ska::read_steps(const ska::Features& features, State& state) const {
       memory.factor = ska::inverse_factor(gram.flatten(0, 1), options_.ridge).view_as(gram);
     }
     last = std::min(length, first + kRenewal - phase);
-    outputs.push_back(ska::read_steps(ska::slice(tokens, first, last), reading_, memory));
+    const bool whole = first == 0 && last == length;
+    outputs.push_back(
+        ska::read_steps(whole ? features : ska::slice(features, first, last), reading_, memory));
   }
   store(state, memory.statistics, memory.previous);
   keep_factor(state, memory.factor);
@@ -280,11 +281,17 @@ Tensor Ska::read_prefix(const ska::Features& features, const Tensor& prefix, Sta
 }
 
 Tensor Ska::read(const Tensor& x, const Span& span, State& state) const {
+  const bool prefix = options_.mode == SkaOptions::Mode::prefix;
+  const bool steps = !prefix && x.size(1) <= kSteps && !c10::GradMode::is_enabled();
+  // For one token, asking every operator whether it belongs to a graph would cost as much as the
+  // read.
+  std::optional<at::AutoDispatchBelowADInplaceOrView> no_graph;
+  if (steps) no_graph.emplace();
   const ska::Features features = this->features(x, span);
   Tensor y;
-  if (options_.mode == SkaOptions::Mode::prefix) {
+  if (prefix) {
     y = read_prefix(features, span.prefix, state);
-  } else if (x.size(1) <= kSteps && !c10::GradMode::is_enabled()) {
+  } else if (steps) {
     y = read_steps(features, state);
   } else {
     y = read_exact(features, state);

@@ -75,9 +75,9 @@ Tensor read_steps_reference(const Tokens& tokens, const Reading& reading, StepMe
   return at::stack(outputs, 1);
 }
 
-Tensor read_steps(const Tokens& tokens, const Reading& reading, StepMemory& memory) {
-  return tokens.keys.is_cpu() ? read_steps_kernel(tokens, reading, memory)
-                              : read_steps_reference(tokens, reading, memory);
+Tensor read_steps(const Features& features, const Reading& reading, StepMemory& memory) {
+  return features.keys.rows.is_cpu() ? read_steps_kernel(features, reading, memory)
+                                     : read_steps_reference(in_time(features), reading, memory);
 }
 
 }  // namespace echo::ska

@@ -19,7 +19,7 @@ struct StepMemory {
 // A key z changes the factor by a multiple of (U a) a^T, a = U^T z (Potter's square-root update):
 // U U^T stays positive definite whatever rounding does to U. The error grows with the number of
 // updates, so the caller makes a new factor from G now and then.
-at::Tensor read_steps(const Tokens& tokens, const Reading& reading, StepMemory& memory);
+at::Tensor read_steps(const Features& features, const Reading& reading, StepMemory& memory);
 
 // The same in LibTorch's operators, for any device.
 at::Tensor read_steps_reference(const Tokens& tokens, const Reading& reading, StepMemory& memory);

@@ -6,14 +6,41 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include <ATen/ATen.h>
+
+#if defined(__GNUC__) && !defined(__clang__)
+// A false alarm of gcc 12 about loops over rows, once a rank is known.
+#pragma GCC diagnostic ignored "-Waggressive-loop-optimizations"
+#endif
 
 namespace echo::ska {
 namespace {
 
 using at::Tensor;
+
+// to[j] = sum_i A[i, j] x[i] for the columns [first, first + N) of A (rows, columns): the sums stay
+// in registers.
+template <int64_t N, class T>
+void sum_columns(T* to, const T* A, const T* x, int64_t first, int64_t rows, int64_t columns) {
+  T sums[N] = {};
+  for (int64_t i = 0; i < rows; ++i) {
+    const T* const row = A + i * columns + first;
+    for (int64_t j = 0; j < N; ++j) sums[j] += x[i] * row[j];
+  }
+  for (int64_t j = 0; j < N; ++j) to[first + j] = sums[j];
+}
+
+// y = A^T x, A (size, size)
+template <class T>
+void multiply_transposed(T* y, const T* A, const T* x, int64_t size) {
+  int64_t first = 0;
+  for (; first + 32 <= size; first += 32) sum_columns<32>(y, A, x, first, size, size);
+  for (; first + 8 <= size; first += 8) sum_columns<8>(y, A, x, first, size, size);
+  for (; first < size; ++first) sum_columns<1>(y, A, x, first, size, size);
+}
 
 // y = A x, A (rows, columns)
 template <class T>
@@ -21,25 +48,32 @@ void multiply(T* y, const T* A, const T* x, int64_t rows, int64_t columns) {
   for (int64_t i = 0; i < rows; ++i) y[i] = dot(A + i * columns, x, columns);
 }
 
-// y = A^T x, A (size, size)
+// A += left right^T, then y = A x, row by row.
 template <class T>
-void multiply_transposed(T* y, const T* A, const T* x, int64_t size) {
-  std::fill(y, y + size, T(0));
-  for (int64_t i = 0; i < size; ++i) add(y, A + i * size, x[i], size);
+void add_outer_multiply(T* y, T* A, const T* left, const T* right, const T* x, int64_t rows,
+                        int64_t columns) {
+  for (int64_t i = 0; i < rows; ++i) {
+    T* const row = A + i * columns;
+    add(row, right, left[i], columns);
+    y[i] = dot(row, x, columns);
+  }
 }
 
-// A += scale left right^T
+// One token of one head, scaled.
 template <class T>
-void add_outer(T* A, const T* left, const T* right, T scale, int64_t rows, int64_t columns) {
-  for (int64_t i = 0; i < rows; ++i) add(A + i * columns, right, scale * left[i], columns);
-}
+struct Token {
+  T *key, *query, *value;
+  T plain, filtered;
+  bool gated;
+  bool valid;  // false: padding
+};
 
 // One head of one row.
 template <class T>
 struct Head {
   int64_t rank, width;
   T *G, *M, *C, *factor, *previous;  // M null at power 0
-  T* scratch;                        // four vectors of the rank
+  T* scratch;                        // five vectors of the rank
 
   void restart(T ridge) const {
     const int64_t square = rank * rank;
@@ -54,108 +88,176 @@ struct Head {
     }
   }
 
-  void update(const T* z, const T* v, bool value_lag) const {
+  // The factor U after the key, and u = U U^T q with it. With a = U^T z and w = U^T q of the factor
+  // before, U^T q becomes w - scale (a . w) a: one pass over U for both products, one for the rest.
+  void update_factor(T* u, const T* z, const T* q) const {
     T* const a = scratch;
-    T* const gain = scratch + rank;
+    T* const w = scratch + rank;
     multiply_transposed(a, factor, z, rank);
-    multiply(gain, factor, a, rank, rank);
+    multiply_transposed(w, factor, q, rank);
     const T square = 1 + dot(a, a, rank);
-    add_outer(factor, gain, a, -1 / (square + std::sqrt(square)), rank, rank);
-    add_outer(G, z, z, T(1), rank, rank);
-    if (M) add_outer(M, z, previous, T(1), rank, rank);
-    add_outer(C, v, value_lag ? previous : z, T(1), width, rank);
+    const T scale = -1 / (square + std::sqrt(square));
+    add(w, a, scale * dot(a, w, rank), rank);
+    for (int64_t i = 0; i < rank; ++i) {
+      T* const row = factor + i * rank;
+      add(row, a, scale * dot(row, a, rank), rank);
+      u[i] = dot(row, w, rank);
+    }
   }
 
-  void solve(T* u, const T* x) const {  // u = U U^T x; u may be x
+  void solve(T* u, const T* x) const {  // u = U U^T x
     T* const w = scratch;
     multiply_transposed(w, factor, x, rank);
     multiply(u, factor, w, rank, rank);
   }
 
-  // `plain` and `filtered` as in Chunks, or null.
-  void read(T* y, const T* q, int64_t power, const T* plain, const T* filtered) const {
-    T* const first = scratch + rank;
-    T* const u = scratch + 2 * rank;
-    T* const x = scratch + 3 * rank;
-    solve(first, q);
+  // Takes the token in, and reads for it. A matrix is changed where it is read for the first time.
+  void step(T* y, const Token<T>& token, const Reading& reading) const {
+    T* const first = scratch + 2 * rank;
+    T* const u = scratch + 3 * rank;
+    T* const x = scratch + 4 * rank;
+    const T* const z = token.key;
+    update_factor(first, z, token.query);
+    for (int64_t i = 0; i < rank; ++i) add(G + i * rank, z, z[i], rank);
     std::copy(first, first + rank, u);
-    for (int64_t k = 0; k < power; ++k) {
-      multiply(x, M, u, rank, rank);
+    for (int64_t k = 0; k < reading.power; ++k) {
+      if (k == 0) {
+        add_outer_multiply(x, M, z, previous, u, rank, rank);
+      } else {
+        multiply(x, M, u, rank, rank);
+      }
       solve(u, x);
     }
-    if (plain) {
-      for (int64_t i = 0; i < rank; ++i) u[i] = *plain * first[i] + *filtered * u[i];
+    if (token.gated) {
+      for (int64_t i = 0; i < rank; ++i) u[i] = token.plain * first[i] + token.filtered * u[i];
     }
-    multiply(y, C, u, width, rank);
+    add_outer_multiply(y, C, token.value, reading.value_lag ? previous : z, u, width, rank);
+    if (token.valid) std::copy(z, z + rank, previous);
+  }
+};
+
+// Heads as the kernel sees them.
+template <class T>
+struct Rows {
+  const T* rows;
+  const T* weight;  // (B, T, H), or null
+  int64_t strides[3], weight_strides[3];
+  int64_t width;
+  bool normalise;
+
+  explicit Rows(const Heads& heads)
+      : rows(heads.rows.const_data_ptr<T>()),
+        weight(heads.weight.defined() ? heads.weight.const_data_ptr<T>() : nullptr),
+        width(heads.rows.size(3)),
+        normalise(heads.normalise) {
+    for (int64_t i = 0; i < 3; ++i) {
+      strides[i] = heads.rows.stride(i);
+      weight_strides[i] = weight ? heads.weight.stride(i) : 0;
+    }
+  }
+
+  void scale(T* to, int64_t b, int64_t t, int64_t h) const {
+    const T* const row = rows + b * strides[0] + t * strides[1] + h * strides[2];
+    const auto& s = weight_strides;
+    T factor = weight ? weight[b * s[0] + t * s[1] + h * s[2]] : T(1);
+    if (normalise) factor /= std::sqrt(dot(row, row, width) + static_cast<T>(kEpsilon));
+    for (int64_t i = 0; i < width; ++i) to[i] = factor * row[i];
   }
 };
 
 // The tokens of a sequence, as the kernel sees them; y (B, T, H, P).
 template <class T>
 struct Sequence {
-  const T *keys, *queries, *values, *plain, *filtered;
+  Rows<T> keys, queries, values;
+  const T *plain, *filtered;  // (B, T, H, 1), or null
   const bool* starts;
   const int64_t* lengths;
   T* y;
   int64_t length, heads;
 
-  void run(const Head<T>& head, const Reading& reading, int64_t b, int64_t h) const {
+  // scratch: two vectors of the rank and one of the width.
+  void run(const Head<T>& head, const Reading& reading, T* scratch, int64_t b, int64_t h) const {
     for (int64_t t = 0; t < length; ++t) {
-      const int64_t token = b * length + t;
-      const int64_t at = token * heads + h;
-      const T* const z = keys + at * head.rank;
-      if (starts && starts[token]) head.restart(static_cast<T>(reading.ridge));
-      head.update(z, values + at * head.width, reading.value_lag);
-      if (!lengths || t < lengths[b]) std::copy(z, z + head.rank, head.previous);
-      head.read(y + at * head.width, queries + at * head.rank, reading.power,
-                plain ? plain + at : nullptr, plain ? filtered + at : nullptr);
+      const int64_t at = (b * length + t) * heads + h;
+      const Token<T> token{scratch,
+                           scratch + head.rank,
+                           scratch + 2 * head.rank,
+                           plain ? plain[at] : T(0),
+                           plain ? filtered[at] : T(1),
+                           plain != nullptr,
+                           !lengths || t < lengths[b]};
+      keys.scale(token.key, b, t, h);
+      queries.scale(token.query, b, t, h);
+      values.scale(token.value, b, t, h);
+      if (starts && starts[b * length + t]) head.restart(static_cast<T>(reading.ridge));
+      head.step(y + at * head.width, token, reading);
     }
   }
 };
 
+// Usual ranks are known to the compiler, which then keeps whole rows in registers.
 template <class T>
-void run_baseline(const Sequence<T>& sequence, const Head<T>& head, const Reading& reading,
+void run_sequence(const Sequence<T>& sequence, Head<T> head, const Reading& reading, T* scratch,
                   int64_t b, int64_t h) {
-  sequence.run(head, reading, b, h);
+  const auto with_rank = [&](auto rank) {
+    head.rank = rank;
+    sequence.run(head, reading, scratch, b, h);
+  };
+  switch (head.rank) {
+    case 24:
+      return with_rank(std::integral_constant<int64_t, 24>());
+    case 32:
+      return with_rank(std::integral_constant<int64_t, 32>());
+    case 48:
+      return with_rank(std::integral_constant<int64_t, 48>());
+    default:
+      return with_rank(head.rank);
+  }
 }
 
 template <class T>
-ECHO_AVX2 void run_avx2(const Sequence<T>& sequence, const Head<T>& head, const Reading& reading,
-                        int64_t b, int64_t h) {
-  sequence.run(head, reading, b, h);
+ECHO_AVX2 void run_sequence_avx2(const Sequence<T>& sequence, Head<T> head, const Reading& reading,
+                                 T* scratch, int64_t b, int64_t h) {
+  run_sequence(sequence, head, reading, scratch, b, h);
+}
+
+// With contiguous rows.
+Heads readable(const Heads& heads) {
+  return {heads.rows.stride(-1) == 1 ? heads.rows : heads.rows.contiguous(), heads.weight,
+          heads.normalise};
 }
 
 template <class T>
-Tensor run(const Tokens& tokens, const Reading& reading, const StepMemory& memory) {
-  const int64_t heads = tokens.keys.size(2), rank = tokens.keys.size(3);
-  const int64_t width = tokens.values.size(3);
-  const Statistics& statistics = memory.statistics;
-  const auto input = [](const Tensor& tensor) {
+Tensor run(const Features& features, const Reading& reading, const StepMemory& memory) {
+  const auto contiguous = [](const Tensor& tensor) {
     return tensor.defined() ? tensor.contiguous() : tensor;
   };
   const auto pointer = [](const Tensor& tensor, int64_t offset = 0) {
     return tensor.defined() ? static_cast<T*>(tensor.data_ptr()) + offset : nullptr;
   };
-  const Tensor keys = input(tokens.keys), queries = input(tokens.queries);
-  const Tensor values = input(tokens.values), starts = input(tokens.starts);
-  const Tensor plain = input(tokens.plain), filtered = input(tokens.filtered);
-  const Tensor counts = input(tokens.lengths);
-  Tensor y = at::empty(values.sizes(), values.options());
-  const Sequence<T> sequence{pointer(keys),
-                             pointer(queries),
-                             pointer(values),
+  const Heads keys = readable(features.keys), queries = readable(features.queries);
+  const Heads values = readable(features.values);
+  const Tensor starts = contiguous(features.starts), counts = contiguous(features.lengths);
+  const Tensor plain = contiguous(features.plain), filtered = contiguous(features.filtered);
+  const int64_t batch = keys.rows.size(0), length = keys.rows.size(1), heads = keys.rows.size(2);
+  const int64_t rank = keys.rows.size(3), width = values.rows.size(3);
+  const Statistics& statistics = memory.statistics;
+  Tensor y = at::empty(values.rows.sizes(), values.rows.options());
+  const Sequence<T> sequence{Rows<T>(keys),
+                             Rows<T>(queries),
+                             Rows<T>(values),
                              pointer(plain),
                              pointer(filtered),
                              starts.defined() ? starts.const_data_ptr<bool>() : nullptr,
                              counts.defined() ? counts.const_data_ptr<int64_t>() : nullptr,
                              pointer(y),
-                             tokens.keys.size(1),
+                             length,
                              heads};
-  const auto each = use_avx2() ? run_avx2<T> : run_baseline<T>;
-  const int64_t work = sequence.length * rank * (6 * rank + width);  // numbers touched per head
-  parallel_for(0, tokens.keys.size(0) * heads, std::max<int64_t>(1, (1 << 17) / work),
+  const auto each = use_avx2() ? run_sequence_avx2<T> : run_sequence<T>;
+  const int64_t work = length * rank * (6 * rank + width);  // numbers touched per head
+  parallel_for(0, batch * heads, std::max<int64_t>(1, (1 << 17) / work),
                [&](int64_t begin, int64_t end) {
-                 std::vector<T> scratch(static_cast<size_t>(4 * rank));
+                 std::vector<T> scratch(static_cast<size_t>(7 * rank + width));
                  for (int64_t i = begin; i < end; ++i) {
                    const Head<T> head{rank,
                                       width,
@@ -165,7 +267,7 @@ Tensor run(const Tokens& tokens, const Reading& reading, const StepMemory& memor
                                       pointer(memory.factor, i * rank * rank),
                                       pointer(memory.previous, i * rank),
                                       scratch.data()};
-                   each(sequence, head, reading, i / heads, i % heads);
+                   each(sequence, head, reading, scratch.data() + 5 * rank, i / heads, i % heads);
                  }
                });
   return y;
@@ -173,9 +275,10 @@ Tensor run(const Tokens& tokens, const Reading& reading, const StepMemory& memor
 
 }  // namespace
 
-Tensor read_steps_kernel(const Tokens& tokens, const Reading& reading, const StepMemory& memory) {
-  return tokens.keys.scalar_type() == at::kDouble ? run<double>(tokens, reading, memory)
-                                                  : run<float>(tokens, reading, memory);
+Tensor read_steps_kernel(const Features& features, const Reading& reading,
+                         const StepMemory& memory) {
+  return features.keys.rows.scalar_type() == at::kDouble ? run<double>(features, reading, memory)
+                                                         : run<float>(features, reading, memory);
 }
 
 }  // namespace echo::ska

@@ -6,8 +6,8 @@
 
 namespace echo::ska {
 
-// read_steps on the CPU, float32 or float64: all of a head's tokens in one pass over its memory.
-at::Tensor read_steps_kernel(const Tokens& tokens, const Reading& reading,
+// read_steps on the CPU, float32 or float64. Scales the rows as it reads them.
+at::Tensor read_steps_kernel(const Features& features, const Reading& reading,
                              const StepMemory& memory);
 
 }  // namespace echo::ska

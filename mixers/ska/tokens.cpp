@@ -28,13 +28,21 @@ Tokens in_time(const Features& features) {
           features.filtered};
 }
 
-Tokens slice(const Tokens& tokens, int64_t first, int64_t last) {
+Features slice(const Features& features, int64_t first, int64_t last) {
   const auto part = [&](const Tensor& tensor) {
     return tensor.defined() ? tensor.slice(1, first, last) : tensor;
   };
-  const Tensor lengths = tokens.lengths.defined() ? tokens.lengths - first : tokens.lengths;
-  return {part(tokens.keys), part(tokens.queries), part(tokens.values),  part(tokens.starts),
-          lengths,           part(tokens.plain),   part(tokens.filtered)};
+  const auto rows = [&](const Heads& heads) {
+    return Heads{part(heads.rows), part(heads.weight), heads.normalise};
+  };
+  const Tensor& lengths = features.lengths;
+  return {rows(features.keys),
+          rows(features.queries),
+          rows(features.values),
+          part(features.starts),
+          lengths.defined() ? lengths - first : lengths,
+          part(features.plain),
+          part(features.filtered)};
 }
 
 Chunks in_chunks(const Features& features, const Tensor& previous, int64_t size) {

@@ -26,7 +26,7 @@ struct Tokens {
 };
 
 Tokens in_time(const Features& features);
-Tokens slice(const Tokens& tokens, int64_t first, int64_t last);
+Features slice(const Features& features, int64_t first, int64_t last);
 
 // Scaled, in chunks of `size` tokens; previous (B, H, R) is the key before the stretch.
 Chunks in_chunks(const Features& features, const at::Tensor& previous, int64_t size);

@@ -25,8 +25,10 @@ T dot(const T* a, const T* b, int64_t size) {
   }
   T sum = 0;
   for (; i < size; ++i) sum += a[i] * b[i];
-  for (int64_t j = 0; j < kLanes; ++j) sum += lanes[j];
-  return sum;
+  // By halves, written out: as one loop over the halves it would go through memory.
+  for (int64_t j = 0; j < 8; ++j) lanes[j] += lanes[j + 8];
+  for (int64_t j = 0; j < 4; ++j) lanes[j] += lanes[j + 4];
+  return sum + ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3]));
 }
 
 // to += scale * from

@@ -2,6 +2,8 @@
 
 #include "tests/mixers/ska/support.h"
 
+#include <c10/core/GradMode.h>
+
 namespace echo::ska {
 namespace {
 
@@ -48,6 +50,16 @@ TEST(HeadsTest, ChunksInFloat32) {
 TEST(HeadsTest, JoinsWhatItSplit) {
   const Heads heads = strided_heads(false, false, at::kDouble);
   EXPECT_TRUE(at::equal(join_time(in_chunks(heads, 16, {}), 45), heads.rows));
+}
+
+TEST(RootOfSigmoidTest, IsTheSameWithAndWithoutAGraph) {
+  const at::Tensor logits =
+      at::tensor({-200., -30., -1., 0., 2., 90.}, at::kDouble).view({1, 2, 3});
+  const at::Tensor expected = root_of_sigmoid(logits.clone().requires_grad_(true)).detach();
+  const c10::NoGradGuard no_grad;
+  EXPECT_TRUE(at::allclose(root_of_sigmoid(logits), expected, 1e-14, 0));
+  EXPECT_TRUE(
+      at::allclose(root_of_sigmoid(logits.transpose(1, 2)), expected.transpose(1, 2), 1e-14, 0));
 }
 
 }  // namespace

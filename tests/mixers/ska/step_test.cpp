@@ -18,12 +18,16 @@ StepMemory memory_of(const Case& c, const Tensors& in) {
           copy(in.at("z_prev"))};
 }
 
+at::Tensor reference(const Features& features, const Reading& reading, StepMemory& memory) {
+  return read_steps_reference(in_time(features), reading, memory);
+}
+
 template <class F>
 Tensors by_steps(F&& read, const Case& c, const Tensors& in, const at::Tensor& lengths) {
-  Tokens tokens = tokens_of(c, in);
-  tokens.lengths = lengths;
+  Features features = features_of(c, in);
+  features.lengths = lengths;
   StepMemory memory = memory_of(c, in);
-  const at::Tensor y = read(tokens, c.reading, memory);
+  const at::Tensor y = read(features, c.reading, memory);
   Tensors out = outputs(y, memory.statistics, memory.previous);
   out["factor"] = memory.factor;
   return out;
@@ -46,7 +50,7 @@ TEST(StepTest, EqualsTheChunkForm) {
     const at::Tensor y = join_time(read_exact(chunks, c.reading, statistics), c.length);
     const Tensors expected =
         outputs(y, statistics, last_key(chunks, c.length, in.at("z_prev"), at::Tensor()));
-    expect_close(by_steps(read_steps_reference, c, in, {}), expected, 1e-11);
+    expect_close(by_steps(reference, c, in, {}), expected, 1e-11);
     expect_close(by_steps(read_steps_kernel, c, in, {}), expected, 1e-11);
   }
 }
@@ -58,12 +62,33 @@ TEST(StepTest, TheKernelEqualsTheReference) {
     const at::Tensor lengths = at::tensor(std::vector<int64_t>{77, 0}, at::kLong);
     in["keys"][1].zero_();  // padding
     in["values"][1].zero_();
-    const Tensors expected = by_steps(read_steps_reference, c, in, lengths);
+    const Tensors expected = by_steps(reference, c, in, lengths);
     expect_close(by_steps(read_steps_kernel, c, in, lengths), expected, 1e-12);
     Tensors narrow;
     for (const auto& [name, value] : in) narrow[name] = value.to(at::kFloat);
     expect_close(by_steps(read_steps_kernel, c, narrow, lengths), expected, 1e-4);
   }
+}
+
+TEST(StepTest, TheKernelScalesRowsOfAnyStrides) {
+  const OneThread one_thread;
+  const Case c{.rank = 43, .width = 21, .reading = {.power = 2}};
+  const Tensors in = inputs_of(c, false);
+  const at::Tensor weight = at::rand({c.batch, c.length, c.heads}, at::kDouble) + 0.5;
+  const auto heads = [&](const char* name, bool normalise) {
+    const at::Tensor wide = at::cat({in.at(name), in.at(name) * 3}, 2);  // twice the heads
+    return Heads{wide.slice(2, c.heads), weight, normalise};
+  };
+  Features features = features_of(c, in);
+  features.keys = heads("keys", true);
+  features.values = heads("values", false);
+  features.queries = heads("queries", true);
+  features.queries.weight = weight.select(1, 0).unsqueeze(1).expand_as(weight);
+  StepMemory memory = memory_of(c, in), other = memory_of(c, in);
+  const at::Tensor expected = reference(features, c.reading, other);
+  const at::Tensor y = read_steps_kernel(features, c.reading, memory);
+  expect_close(outputs(y, memory.statistics, memory.previous),
+               outputs(expected, other.statistics, other.previous), 1e-11);
 }
 
 TEST(StepTest, KeepsTheFactorOfTheGramMatrix) {

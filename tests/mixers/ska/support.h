@@ -92,11 +92,15 @@ inline Tokens tokens_of(const Case& c, const Tensors& in) {
           at::Tensor(),     find(in, "plain"),   find(in, "filtered")};
 }
 
-inline Chunks chunks_of(const Case& c, const Tensors& in) {
+// Rows that are scaled already.
+inline Features features_of(const Case& c, const Tensors& in) {
   const auto as_is = [&](const char* name) { return Heads{in.at(name), at::Tensor(), false}; };
-  const Features features{as_is("keys"), as_is("queries"),  as_is("values"),     starts_of(c),
-                          at::Tensor(),  find(in, "plain"), find(in, "filtered")};
-  return in_chunks(features, in.at("z_prev"), std::min(c.chunk, c.length));
+  return {as_is("keys"), as_is("queries"),  as_is("values"),     starts_of(c),
+          at::Tensor(),  find(in, "plain"), find(in, "filtered")};
+}
+
+inline Chunks chunks_of(const Case& c, const Tensors& in) {
+  return in_chunks(features_of(c, in), in.at("z_prev"), std::min(c.chunk, c.length));
 }
 
 inline Statistics statistics_of(const Tensors& in) {
