@@ -126,7 +126,7 @@ void add_mixers(Program& program) {
   command.example("mixers ska --speed --set heads=12 --set rank=48 --set power=2",
                   "forward, backward and decoding beside its projections");
   command.example("mixers attention --speed --peers --set heads=12",
-                  "and beside torch's own layer in Python, in the same run");
+                  "and beside torch's layer in Python, in the same run");
   command.run = [&program, arguments] { return run(program, *arguments); };
 }
 
