@@ -193,7 +193,7 @@ void add_eval(Program& program) {
   command.example("eval runs/ska --set task.length=256 --set task.pairs=16",
                   "on longer samples than it was trained on");
   command.example("eval runs/ska/checkpoints/000400 --split validation --json", "one checkpoint");
-  command.example("eval --bench mqar --quick", "recall of six mixers, in about ten minutes");
+  command.example("eval --bench mqar --quick", "recall of six mixers, minutes on two cores");
   command.example("eval --bench mqar --quick --set 'bench.seeds=[5,6]'",
                   "other seeds: only new cells run");
   command.notes =

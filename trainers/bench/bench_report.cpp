@@ -337,11 +337,7 @@ void write_bench_report(const fs::path& folder, const Bench& bench, const BenchR
       {"details", ""},
       {"data", inside_script(list.dump(-1, ' ', false, Json::error_handler_t::replace))},
   };
-  std::map<std::string, std::string_view> parts(made.begin(), made.end());
-  parts["style"] = kPageStyle;
-  parts["library"] = kChartLibrary;
-  parts["script"] = kPageScript;
-  replace_file(folder / "report.html", fill(kPageTemplate, parts));
+  replace_file(folder / "report.html", page(made));
 }
 
 }  // namespace echo

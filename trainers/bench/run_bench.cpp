@@ -72,7 +72,7 @@ class Runner {
       } else {
         start(children);
       }
-      while (const auto end = children.ended()) settle(*end, children);
+      while (const auto end = children.ended()) settle(*end);
       if (children.running() == 0 && (outcome_.stopped || queue_.empty())) break;
       show_progress(children);
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -249,7 +249,7 @@ class Runner {
     }
   }
 
-  void settle(const CellEnd& end, Children&) {
+  void settle(const CellEnd& end) {
     const size_t index = end.cell;
     cells_[index].stage = Stage::queued;
     if (end.finished && take_if_finished(index)) {

@@ -52,4 +52,12 @@ std::string fill(std::string_view page, const std::map<std::string, std::string_
   }
 }
 
+std::string page(const std::map<std::string, std::string>& made) {
+  std::map<std::string, std::string_view> parts(made.begin(), made.end());
+  parts["style"] = kPageStyle;
+  parts["library"] = kChartLibrary;
+  parts["script"] = kPageScript;
+  return fill(kPageTemplate, parts);
+}
+
 }  // namespace echo

@@ -21,4 +21,7 @@ std::string inside_script(std::string json);
 // The template with every {{name}} replaced; what is put in is not looked through again.
 std::string fill(std::string_view page, const std::map<std::string, std::string_view>& parts);
 
+// The whole page: the template with these parts, its style, its script and the chart library.
+std::string page(const std::map<std::string, std::string>& made);
+
 }  // namespace echo

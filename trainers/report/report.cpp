@@ -66,11 +66,7 @@ void write_report(const fs::path& run) {
       {"details", "<section>" + recipe_part(facts) + environment_part(facts) + "</section>"},
       {"data", inside_script(list.dump(-1, ' ', false, Json::error_handler_t::replace))},
   };
-  std::map<std::string, std::string_view> parts(made.begin(), made.end());
-  parts["style"] = kPageStyle;
-  parts["library"] = kChartLibrary;
-  parts["script"] = kPageScript;
-  replace_file(run / "report.html", fill(kPageTemplate, parts));
+  replace_file(run / "report.html", page(made));
 }
 
 }  // namespace echo
