@@ -44,6 +44,13 @@ Initializer log_of_uniform(double low, double high) {
   };
 }
 
+Initializer time_step_bias() {
+  return [](at::Tensor& value, at::Generator& generator) {
+    value.uniform_(std::log(1e-3), std::log(0.1), generator).exp_();
+    value.add_(value.neg().expm1_().neg_().log_());  // the step itself stays at or above 1e-3
+  };
+}
+
 Initializer orthogonal() {
   return [](at::Tensor& value, at::Generator& generator) {
     const int64_t rows = value.size(0);

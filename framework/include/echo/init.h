@@ -18,6 +18,9 @@ Initializer constant(double value);
 Initializer normal(double deviation);
 Initializer uniform(double low, double high);
 Initializer log_of_uniform(double low, double high);  // log(u), u uniform in [low, high)
+// The bias of a time step softplus(raw + bias) that is log-uniform in [1e-3, 0.1): its inverse
+// softplus, as Mamba draws it.
+Initializer time_step_bias();
 Initializer orthogonal();  // rows or columns orthonormal, whichever are fewer
 Initializer xavier_uniform();
 Initializer kaiming_uniform();  // U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of torch's Linear
