@@ -1,10 +1,9 @@
 #include "mixers/ska/heads.h"
 
-#include "mixers/ska/vectors.h"
-
 #include <echo/error.h>
 #include <echo/ops.h>
 #include <echo/parallel.h>
+#include <echo/vectors.h>
 
 #include <algorithm>
 #include <cmath>
@@ -19,6 +18,7 @@ namespace {
 using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
+using vectors::dot;
 
 // Rows (B, T, H, W) and where they stand in chunks (N, B, H, extra + S, W).
 struct Layout {

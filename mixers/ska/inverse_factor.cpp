@@ -1,8 +1,7 @@
 #include "mixers/ska/inverse_factor.h"
 
-#include "mixers/ska/vectors.h"
-
 #include <echo/parallel.h>
+#include <echo/vectors.h>
 
 #include <algorithm>
 #include <cmath>

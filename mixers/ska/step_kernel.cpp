@@ -1,8 +1,7 @@
 #include "mixers/ska/step_kernel.h"
 
-#include "mixers/ska/vectors.h"
-
 #include <echo/parallel.h>
+#include <echo/vectors.h>
 
 #include <algorithm>
 #include <cmath>
@@ -20,6 +19,8 @@ namespace echo::ska {
 namespace {
 
 using at::Tensor;
+using vectors::add;
+using vectors::dot;
 
 // to[j] = sum_i A[i, j] x[i] for the columns [first, first + N) of A (rows, columns): the sums stay
 // in registers.

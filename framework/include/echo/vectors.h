@@ -5,7 +5,7 @@
 // Loops over short vectors, and a way to compile what calls them for AVX2 and FMA whatever the rest
 // of the program is compiled for: a function marked ECHO_AVX2 has all that it calls inlined. Call
 // it only where use_avx2() is true. On other machines than x86-64 neither means anything.
-namespace echo::ska {
+namespace echo {
 
 #if defined(__x86_64__)
 #define ECHO_AVX2 __attribute__((target("avx2,fma"), flatten))
@@ -14,6 +14,8 @@ inline bool use_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_
 #define ECHO_AVX2
 inline bool use_avx2() { return false; }
 #endif
+
+namespace vectors {
 
 template <class T>
 T dot(const T* a, const T* b, int64_t size) {
@@ -37,4 +39,6 @@ void add(T* to, const T* from, T scale, int64_t size) {
   for (int64_t i = 0; i < size; ++i) to[i] += scale * from[i];
 }
 
-}  // namespace echo::ska
+}  // namespace vectors
+
+}  // namespace echo
