@@ -69,4 +69,23 @@ struct Attended {
 Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const at::Tensor& memory, const Span& span);
 
+// S_t = exp(a_t) S_{t-1} + sum_r x_tr b_tr^T, y_tr = S_t c_tr, per head: a state space model with a
+// scalar decay, by chunks of tokens (state space duality, arXiv 2405.21060). Starts and lengths as
+// above. One token at a time without gradients it writes the memory in place.
+struct Scanned {
+  at::Tensor y;       // (B, T, R, H, P)
+  at::Tensor memory;  // (B, H, P, N): S after the last valid token; undefined without one given
+};
+
+// Whether y_t reads what its own token writes (S_t) or only what is left of the tokens before
+// (exp(a_t) S_{t-1}).
+enum class OwnToken { read, skipped };
+
+// x (B, T, R, H, P); a (B, T, H), at most 0; b, c (B, T, R, G, N); memory (B, H, P, N) or undefined
+// (zeros; no memory is returned then); head h reads group h / (H / G). R inputs and outputs share a
+// token: 1, but in MIMO models. All of one dtype, float32 or float64.
+Scanned state_space_scan(const at::Tensor& x, const at::Tensor& a, const at::Tensor& b,
+                         const at::Tensor& c, const at::Tensor& memory, const Span& span,
+                         OwnToken own = OwnToken::read);
+
 }  // namespace echo

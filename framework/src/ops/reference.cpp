@@ -91,4 +91,28 @@ Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Te
   return {at::stack(outputs, 1), s};
 }
 
+Scanned state_space_scan(const at::Tensor& x, const at::Tensor& a, const at::Tensor& b,
+                         const at::Tensor& c, const at::Tensor& memory, const Span& span,
+                         OwnToken own) {
+  const int64_t heads = x.size(3);
+  const int64_t ratio = heads / b.size(3);
+  const auto per_head = [&](const at::Tensor& rows, int64_t t) {  // (B, H, R, N)
+    return rows.select(1, t).repeat_interleave(ratio, 2).transpose(1, 2);
+  };
+  at::Tensor s =
+      memory.defined() ? memory : at::zeros({x.size(0), heads, x.size(4), b.size(4)}, x.options());
+  std::vector<at::Tensor> outputs;
+  for (int64_t t = 0; t < x.size(1); ++t) {
+    at::Tensor next = s * a.select(1, t).exp().unsqueeze(2).unsqueeze(3);
+    if (span.starts.defined())
+      next = next.masked_fill(span.starts.select(1, t).view({-1, 1, 1, 1}), 0);
+    const at::Tensor left = next;
+    next = next + at::matmul(x.select(1, t).permute({0, 2, 3, 1}), per_head(b, t));
+    const at::Tensor& read = own == OwnToken::read ? next : left;
+    outputs.push_back(at::matmul(per_head(c, t), read.mT()).transpose(1, 2));
+    s = span.lengths.defined() ? at::where((span.lengths > t).view({-1, 1, 1, 1}), next, s) : next;
+  }
+  return {at::stack(outputs, 1), s};
+}
+
 }  // namespace echo::reference

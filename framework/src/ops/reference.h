@@ -20,6 +20,9 @@ at::Tensor attend_ring(const at::Tensor& q, const at::Tensor& k, const at::Tenso
                        const at::Tensor& lengths);
 
 // Token by token.
+Scanned state_space_scan(const at::Tensor& x, const at::Tensor& a, const at::Tensor& b,
+                         const at::Tensor& c, const at::Tensor& memory, const Span& span,
+                         OwnToken own);
 Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const at::Tensor& memory, const Span& span);
 

@@ -47,7 +47,10 @@ struct ValueSchema {
   json operator()(const std::optional<int64_t>*) const { return typed({"integer", "null"}, range); }
   json operator()(const std::optional<double>*) const { return typed({"number", "null"}, range); }
   json operator()(const std::vector<int64_t>*) const { return list(typed("integer", range)); }
-  json operator()(const std::vector<double>*) const { return list(typed("number", range)); }
+  json operator()(const std::vector<double>*) const {
+    const bool endless = std::isinf(range.high);  // null: infinity
+    return list(typed(endless ? json{"number", "null"} : json("number"), range));
+  }
   json operator()(const std::vector<std::string>*) const { return list({{"type", "string"}}); }
   json operator()(const Choice& choice) const { return {{"enum", choice.words}}; }
   json operator()(const Section& section) const { return object_schema(fields_of(section)); }

@@ -177,8 +177,11 @@ class FieldReader {
     });
   }
   void operator()(std::vector<double>* values) const {
-    read_items(*values, "a list of numbers", [this](const Node& item, const std::string& path) {
-      return read_number(item, path, field_.range);
+    // null: no end, where the range has none.
+    const double infinity = std::numeric_limits<double>::infinity();
+    read_items(*values, "a list of numbers", [&](const Node& item, const std::string& path) {
+      const bool endless = item.is_null() && !item.blank && field_.range.high == infinity;
+      return endless ? infinity : read_number(item, path, field_.range);
     });
   }
   void operator()(std::vector<std::string>* values) const {

@@ -23,7 +23,9 @@ Node write_list(const std::vector<T>& values, Write write) {
 }
 
 Node write_integer(int64_t value) { return scalar(std::to_string(value)); }
-Node write_number(double value) { return scalar(exact_number(value)); }
+Node write_number(double value) {
+  return std::isinf(value) ? Node() : scalar(exact_number(value));  // null: no end
+}
 
 Node write_field(const Field& field) {
   return std::visit(

@@ -1,0 +1,292 @@
+#include "mixers/mamba3/mamba3.h"
+
+#include <echo/error.h>
+#include <echo/ops.h>
+#include <echo/plugin.h>
+#include <echo/sizes.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+namespace echo {
+
+using at::Tensor;
+
+namespace {
+
+constexpr double kNormEps = 1e-5;
+
+}  // namespace
+
+void Mamba3Options::visit(Fields& fields) {
+  fields("expand", expand, "inner width / width of the model", size_from(1));
+  fields("head_width", head_width, "inner channels of a head, P", size_from(1));
+  fields("state", state, "numbers that an inner channel remembers, N; even", size_from(2));
+  fields("groups", groups, "groups of heads that share B and C, a divisor of the heads",
+         size_from(1));
+  fields("rope_fraction", rope_fraction, "share of the state that turns: 0.5 or 1",
+         between(0.5, 1));
+  fields("mimo_rank", mimo_rank, "inputs and outputs of a head per token, R; 0: one, without maps",
+         size_from(0));
+  fields("output_norm", output_norm, "norm of a head's output before the gate");
+  fields.choice("a_activation", a_activation,
+                {{"heavy", Activation::heavy}, {"softplus", Activation::softplus}},
+                "of the decay: 1 + u above 0, 1 / (1 - u) below; or softplus, as before June 2026");
+  fields("a_floor", a_floor, "least decay per unit of time", above(0));
+}
+
+void Mamba3Options::complete(const Place& place) {
+  const int64_t inner = expand * place.width;
+  const auto number = [](int64_t value) { return std::to_string(value); };
+  if (inner % head_width != 0) {
+    throw FieldError("head_width", "head_width " + number(head_width) +
+                                       " does not divide the inner width " + number(inner) + " (" +
+                                       number(expand) + " x " + number(place.width) +
+                                       "); choose a divisor of it");
+  }
+  const int64_t heads = inner / head_width;
+  if (heads % groups != 0) {
+    throw FieldError("groups", "groups is " + number(groups) + ", which does not divide the " +
+                                   number(heads) + " heads (inner width " + number(inner) +
+                                   " / head_width " + number(head_width) + ")");
+  }
+  if (state % 2 != 0)
+    throw FieldError("state", "state is " + number(state) + "; pairs turn, so it must be even");
+  if (rope_fraction != 0.5 && rope_fraction != 1)
+    throw FieldError("rope_fraction",
+                     "rope_fraction is 0.5 or 1: the share of the state that turns");
+  if (rope_fraction == 0.5 && state % 4 != 0) {
+    throw FieldError("state", "state is " + number(state) +
+                                  "; with rope_fraction 0.5 half of its pairs turn, so it must be "
+                                  "a multiple of 4");
+  }
+}
+
+// What the tokens of a stretch say; in the dtype of statistics.
+struct Mamba3::Tokens {
+  Tensor z, x;       // (B, T, H, P)
+  Tensor dt;         // (B, T, H): 0 at padding
+  Tensor decay;      // (B, T, H): dt A
+  Tensor now, late;  // (B, T, H): weights lam dt of the token and (1 - lam) dt of the one before
+  Tensor b, c;       // (B, T, R, H, N): keys and queries, turned
+  Tensor angles;     // (B, T, H, A)
+};
+
+Mamba3::Mamba3(const Mamba3Options& options, const Place& place)
+    : Mixer(place),
+      options_(options),
+      inner_(options.expand * place.width),
+      heads_(inner_ / options.head_width),
+      ranks_(std::max<int64_t>(1, options.mimo_rank)),
+      angles_(static_cast<int64_t>(options.rope_fraction * static_cast<double>(options.state)) / 2),
+      pairing_(options.mimo_rank > 0 ? mamba3::Pairing::halves : mamba3::Pairing::neighbours) {
+  const int64_t N = options_.state, P = options_.head_width;
+  const auto linear = [&](const char* name, int64_t inputs, int64_t rows, double scale) {
+    const double bound = scale / std::sqrt(static_cast<double>(inputs));
+    const LinearBlock block{name, rows, init::uniform(-bound, bound)};
+    return &child("",
+                  std::make_unique<Linear>(inputs, std::vector<LinearBlock>{block}, place.options));
+  };
+  input_ = linear("in_proj", place.width,
+                  2 * inner_ + 2 * ranks_ * options_.groups * N + 3 * heads_ + angles_, 1);
+  dt_bias_ = parameter("dt_bias", {heads_}, init::time_step_bias(), {.decay = false});
+  D_ = parameter("D", {heads_}, init::ones(), {.decay = false});
+  B_norm_ = parameter("B_norm.weight", {N}, init::ones(), {.decay = false});
+  C_norm_ = parameter("C_norm.weight", {N}, init::ones(), {.decay = false});
+  B_bias_ = parameter("B_bias", {heads_, ranks_, N}, init::ones(), {.decay = false});
+  C_bias_ = parameter("C_bias", {heads_, ranks_, N}, init::ones(), {.decay = false});
+  if (options_.mimo_rank > 0) {
+    const double share = 1 / static_cast<double>(ranks_);
+    mimo_x_ = parameter("mimo_x", {heads_, ranks_, P}, init::constant(share));
+    mimo_z_ = parameter("mimo_z", {heads_, ranks_, P}, init::ones());
+    mimo_o_ = parameter("mimo_o", {heads_, ranks_, P}, init::constant(share));
+  }
+  if (options_.output_norm)
+    norm_ = parameter("norm.weight", {inner_}, init::ones(), {.decay = false});
+  output_ = linear("out_proj", inner_, place.width, 1);
+}
+
+State Mamba3::initial_state(const StateOptions& options) const {
+  const int64_t batch = options.batch, N = options_.state, P = options_.head_width;
+  const auto zeros = [&](at::IntArrayRef shape, at::ScalarType dtype) {
+    return at::zeros(shape, at::TensorOptions().dtype(dtype).device(options.device));
+  };
+  State state(batch, options.device);
+  state.add("ssm", zeros({batch, heads_, P, N}, statistics_dtype()));
+  state.add("k", zeros({batch, ranks_, heads_, N}, options.dtype));
+  state.add("x", zeros({batch, heads_, P}, options.dtype));
+  state.add("angle", zeros({batch, heads_, angles_}, statistics_dtype()));
+  return state;
+}
+
+int64_t Mamba3::flops(int64_t batch, int64_t length) const {
+  const int64_t tokens = batch * length, P = options_.head_width, N = options_.state;
+  const int64_t rows = std::min<int64_t>(length * ranks_, 64);
+  const int64_t scan = ranks_ * (rows * (N + P) + 2 * N * P);  // per token and head
+  return input_->flops(tokens) + output_->flops(tokens) + 2 * tokens * heads_ * scan;
+}
+
+// dt A < 0 of the raw decay, without dt.
+Tensor Mamba3::decays(const Tensor& raw) const {
+  const Tensor rate = options_.a_activation == Mamba3Options::Activation::softplus
+                          ? at::softplus(raw)
+                          : at::where(raw >= 0, 1 + raw, (1 - raw.clamp_max(0)).reciprocal());
+  return -rate.clamp_min(options_.a_floor);
+}
+
+// The keys and queries of the tokens, b and c (B, T, R, G, N); `angle` (B, T, A) is raw.
+void Mamba3::turn(Tokens& tokens, const Tensor& b, const Tensor& c, const Tensor& angle,
+                  const Span& span) const {
+  const Tensor steps =
+      (M_PI * at::tanh(angle)).unsqueeze(2) * tokens.dt.unsqueeze(3);  // (B, T, H, A)
+  const Tensor before = span.state ? span.state->get("angle") : Tensor();
+  tokens.angles = mamba3::running_angles(steps, before, span.starts);
+  const Tensor cosine = at::cos(tokens.angles), sine = at::sin(tokens.angles);
+  const auto normed = [&](const Tensor& rows, const Tensor& weight, const Tensor& bias) {
+    return mamba3::turned(rms_norm(rows, weight, kNormEps), bias.to(rows.scalar_type()), cosine,
+                          sine, pairing_);
+  };
+  tokens.b = normed(b, B_norm_, B_bias_);
+  tokens.c = normed(c, C_norm_, C_bias_);
+}
+
+Mamba3::Tokens Mamba3::tokens(const Tensor& x, const Span& span) const {
+  const int64_t rows = ranks_ * options_.groups * options_.state;
+  const std::vector<Tensor> parts = (*input_)(x).split_with_sizes(
+      {inner_, inner_, rows, rows, heads_, heads_, heads_, angles_}, 2);
+  const auto part = [&](size_t i) { return parts[i].to(statistics_dtype()); };
+  const auto heads = [&](size_t i) { return part(i).unflatten(2, {heads_, options_.head_width}); };
+  const auto groups = [&](size_t i) {
+    return part(i).unflatten(2, {ranks_, options_.groups, options_.state});
+  };
+  Tokens tokens;
+  tokens.z = heads(0);
+  tokens.x = heads(1);
+  tokens.dt = at::softplus(part(4) + dt_bias_.to(statistics_dtype()));
+  if (span.lengths.defined()) {
+    const Tensor padding =
+        at::arange(x.size(1), span.lengths.options()) >= span.lengths.unsqueeze(1);
+    tokens.dt = tokens.dt.masked_fill(padding.unsqueeze(2), 0);
+  }
+  tokens.decay = tokens.dt * decays(part(5));
+  const Tensor lam = at::sigmoid(part(6));
+  tokens.now = lam * tokens.dt;
+  tokens.late = tokens.dt - tokens.now;
+  if (span.starts.defined()) tokens.late = tokens.late.masked_fill(span.starts.unsqueeze(2), 0);
+  turn(tokens, groups(2), groups(3), part(7), span);
+  return tokens;
+}
+
+// (B, T, H, P) -> (B, T, R, H, P), times weight (H, R, P) where there is one.
+Tensor Mamba3::by_rank(const Tensor& heads, const Tensor& weight) const {
+  const Tensor rows = heads.unsqueeze(2);
+  return weight.defined() ? rows * weight.transpose(0, 1).to(heads.scalar_type()) : rows;
+}
+
+namespace {
+
+// The last valid token of `rows` (B, T, ...), else `before`; lengths (B) or undefined.
+Tensor last_of(const Tensor& rows, const Tensor& before, const Tensor& lengths) {
+  if (!lengths.defined()) return rows.select(1, rows.size(1) - 1).to(before.scalar_type()).clone();
+  std::vector<int64_t> shape(static_cast<size_t>(rows.dim()), 1);
+  shape[0] = rows.size(0);
+  std::vector<int64_t> one = rows.sizes().vec();
+  one[1] = 1;
+  const Tensor index = (lengths - 1).clamp_min(0).view(shape).expand(one);
+  shape.pop_back();
+  return at::where((lengths > 0).view(shape), rows.gather(1, index).squeeze(1), before)
+      .to(before.scalar_type());
+}
+
+}  // namespace
+
+void Mamba3::store(const Tokens& tokens, const Tensor& memory, const Span& span) const {
+  State& state = *span.state;
+  state.set("ssm", memory);
+  for (const auto& [name, rows] :
+       {std::pair{"k", tokens.b}, std::pair{"x", tokens.x}, std::pair{"angle", tokens.angles}})
+    state.set(name, last_of(rows, state.get(name), span.lengths));
+}
+
+// One token, whose memory takes in two inputs: its own and the one before. -> (B, 1, R, H, P)
+Tensor Mamba3::step(const Tokens& tokens, const Span& span) const {
+  const State& state = *span.state;
+  const auto kept = [&](const char* name) {
+    return state.get(name).to(statistics_dtype()).unsqueeze(1);
+  };
+  const auto weigh = [&](const Tensor& x, const Tensor& weight) {
+    return by_rank(x, mimo_x_) * weight.unsqueeze(2).unsqueeze(4);
+  };
+  const Tensor late = tokens.late * tokens.decay.exp();
+  const Tensor x = at::cat({weigh(tokens.x, tokens.now), weigh(kept("x"), late)}, 2);
+  const Tensor b = at::cat({tokens.b, kept("k")}, 2);
+  const Tensor c = at::cat({tokens.c, tokens.c}, 2);
+  const Scanned scanned = state_space_scan(x, tokens.decay, b, c, state.get("ssm"), span);
+  store(tokens, scanned.memory, span);
+  return scanned.y.narrow(2, 0, ranks_);
+}
+
+// A token enters with its own weight and that which the next one gives it. The second is not for
+// itself to read, so what a token reads of itself is added here. -> (B, T, R, H, P)
+Tensor Mamba3::scan(const Tokens& tokens, const Span& span) const {
+  const int64_t length = tokens.x.size(1);
+  const Tensor next = at::constant_pad_nd(tokens.late.narrow(1, 1, length - 1), {0, 0, 0, 1});
+  const auto for_rows = [](const Tensor& weight) { return weight.unsqueeze(2).unsqueeze(4); };
+  const Tensor x = by_rank(tokens.x, mimo_x_);
+  Tensor memory;
+  if (span.state) {
+    const auto kept = [&](const char* name) {
+      return span.state->get(name).to(statistics_dtype());
+    };
+    // x (B, H, P) and k (B, R, H, N) of the token before the stretch
+    const Tensor late = tokens.late.select(1, 0).unsqueeze(2);
+    const Tensor before = (by_rank(kept("x").unsqueeze(1), mimo_x_).squeeze(1) * late.unsqueeze(1))
+                              .transpose(1, 2);  // (B, H, R or 1, P)
+    memory = kept("ssm") + at::matmul(before.mT(), kept("k").transpose(1, 2));
+  }
+  const Scanned scanned = state_space_scan(x * for_rows(tokens.now + next), tokens.decay, tokens.b,
+                                           tokens.c, memory, span, OwnToken::skipped);
+  if (span.state) store(tokens, scanned.memory, span);
+  const Tensor own = x * for_rows(tokens.now);
+  if (ranks_ == 1) return scanned.y + (tokens.b * tokens.c).sum(-1, true) * own;
+  const Tensor scores = at::matmul(tokens.c.transpose(2, 3), tokens.b.transpose(2, 3).mT());
+  return scanned.y + at::matmul(scores, own.transpose(2, 3)).transpose(2, 3);  // (B, T, H, R, R)
+}
+
+// (B, T, R, H, P) -> (B, T, d_in)
+Tensor Mamba3::gate(const Tensor& y, const Tensor& z) const {
+  const Tensor gates = by_rank(z, mimo_z_);
+  Tensor rows = y;
+  if (options_.output_norm) {
+    rows = rms_norm(rows, Tensor(), kNormEps) *
+           norm_.to(y.scalar_type()).view({heads_, options_.head_width});
+  }
+  rows = silu_multiply(gates, rows);
+  if (mimo_o_.defined()) rows = rows * mimo_o_.transpose(0, 1).to(y.scalar_type());
+  return rows.sum(2).flatten(2);
+}
+
+Tensor Mamba3::forward(const Tensor& x, const Span& span) {
+  const Tokens tokens = this->tokens(x, span);
+  const bool one = span.state && x.size(1) == 1 && !c10::GradMode::is_enabled();
+  const Tensor y = one ? step(tokens, span) : scan(tokens, span);
+  const Tensor skip = D_.to(statistics_dtype()).unsqueeze(1);  // (H, 1)
+  const Tensor with_skip = at::addcmul(y, by_rank(tokens.x, mimo_x_), skip);
+  return (*output_)(gate(with_skip, tokens.z).to(x.scalar_type()));
+}
+
+namespace {
+
+void load(Registry& registry) {
+  registry.add_mixer<Mamba3, Mamba3Options>(
+      "mamba3", "state space model with a trapezoidal rule, rotation, and MIMO");
+}
+
+}  // namespace
+
+}  // namespace echo
+
+ECHO_PLUGIN("mamba3", "0.1.0", "Mamba-3, a selective state space model", "mamba3", echo::load)
