@@ -70,6 +70,23 @@ TEST_F(SafetensorsTest, WritesTheSameBytesForTheSameContent) {
   EXPECT_EQ(bytes(), first);
 }
 
+TEST_F(SafetensorsTest, WritesRowsAsTheyCome) {
+  SafetensorsWriter writer(path, {{"a", {at::kFloat, {3, 2}}}, {"b", {at::kLong, {1}}}});
+  const at::Tensor rows = at::arange(6, at::kFloat).view({3, 2});
+  writer.append(rows.narrow(0, 0, 2));
+  writer.append(rows.narrow(0, 2, 1));
+  writer.append(at::ones({1}, at::kLong));
+  writer.finish();
+  SafetensorsFile file(path);
+  EXPECT_EQ(file.entries().at("a").shape, (std::vector<int64_t>{3, 2}));
+  EXPECT_TRUE(at::equal(file.read("a"), rows));
+}
+
+TEST_F(SafetensorsTest, LeavesNoFileThatWasNotFinished) {
+  { SafetensorsWriter writer(path, {{"a", {at::kFloat, {3}}}}); }
+  EXPECT_FALSE(fs::exists(path));
+}
+
 TEST_F(SafetensorsTest, RefusesEveryCutFile) {
   write_safetensors(path, {{{"a", at::ones({16})}}, {}});
   const std::string whole = bytes();
