@@ -72,7 +72,7 @@ class Program {
 
   // The program's own kinds, those of ECHO_PLUGINS and of --plugin; loaded at the first call.
   Plugins& plugins();
-  // The same with the plugins that a recipe names, then that recipe.
+  // The same with the plugins that a recipe names, then that recipe; or a run folder's.
   Recipe recipe(const std::string& file, const std::vector<std::string>& overrides);
   const std::vector<std::string>& plugin_files() const { return plugin_files_; }  // of --plugin
 
@@ -90,6 +90,9 @@ class Program {
   std::vector<std::string> plugin_files_;
   std::unique_ptr<Plugins> plugins_;
 };
+
+// The command line as the system keeps it.
+std::vector<std::string> command_line();
 
 // Adds every command of commands.inc.
 void add_commands(Program& program);

@@ -1,5 +1,6 @@
 #include "cli/command.h"
 #include "cli/numbers.h"
+#include "cli/tokens.h"
 #include "framework/src/generation.h"
 #include "framework/src/text/terminal.h"
 #include "framework/src/text/utf8.h"
@@ -31,7 +32,7 @@ struct GenerateArguments {
   std::string run;
   std::optional<std::string> prompt;
   std::optional<std::string> prompt_file;  // "-": the standard input
-  std::optional<std::string> tokens;       // "3,70,5"
+  std::optional<std::string> tokens;       // "3,70,5", "@FILE" or "-"
   GenerationOptions options;
   bool greedy = false;
   std::string device = "cpu";
@@ -58,7 +59,7 @@ std::string read_prompt(const std::string& file) {
 // Without a prompt a text begins after a line's end.
 std::vector<int64_t> prompt_of(const GenerateArguments& arguments, const Task& task,
                                const std::string& kind) {
-  if (arguments.tokens) return split_numbers(*arguments.tokens);
+  if (arguments.tokens) return read_tokens(*arguments.tokens);
   if (!task.info().text) {
     throw ConfigError("the run's task " + kind +
                       " has no text; give the prompt as numbers, as in --tokens 1,2,3");
@@ -90,11 +91,15 @@ class TextPrinter {
   TextStream stream_;
 };
 
+// Tokens of a task without text are nothing but numbers: their text is null.
 int print_json(const Task& task, const std::vector<int64_t>& tokens) {
-  TextStream stream(task);
-  std::string text;
-  for (const int64_t token : tokens) text += stream.push(token);
-  const nlohmann::ordered_json result = {{"tokens", tokens}, {"text", text + stream.finish()}};
+  nlohmann::ordered_json result = {{"tokens", tokens}, {"text", nullptr}};
+  if (task.info().text) {
+    TextStream stream(task);
+    std::string text;
+    for (const int64_t token : tokens) text += stream.push(token);
+    result["text"] = text + stream.finish();
+  }
   std::cout << result.dump() << "\n";
   return kDone;
 }
@@ -139,8 +144,10 @@ void add_generate(Program& program) {
                           .option("--prompt-file", arguments->prompt_file, "FILE",
                                   "what to continue, all of a file (-: of the standard input)")
                           ->excludes(prompt);
-  command.option("--tokens", arguments->tokens, "N,N,N", "the prompt as numbers of tokens")
-      ->transform(whole_numbers())
+  command
+      .option("--tokens", arguments->tokens, "N,N,N",
+              "the prompt as numbers of tokens (@FILE: in a file; -: on the standard input)")
+      ->transform(token_list())
       ->excludes(prompt)
       ->excludes(file);
   command.option("--max-tokens", arguments->options.max_tokens, "N", "how many new tokens")

@@ -272,7 +272,7 @@ void add_memory(Program& program) {
   auto arguments = std::make_shared<MemoryArguments>();
   Command& command = program.command("Train and score", "memory",
                                      "the memory that a recipe takes, layer by layer");
-  command.argument("RECIPE", arguments->recipe, "whose memory to count");
+  command.argument("RECIPE", arguments->recipe, "whose memory to count, or a run folder");
   command
       .option("--context", arguments->context, "N",
               "tokens that decoding has read, for state and KV cache (the length)")

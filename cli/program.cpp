@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <iostream>
 #include <unistd.h>
 
@@ -79,6 +80,13 @@ Program::Program() : app_("", "echo") {
                  "FILE")
       ->group(kEveryCommand);
   app_.add_flag("--version", show_version_, "print the program's version")->group("Options");
+}
+
+std::vector<std::string> command_line() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> words;
+  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
+  return words;
 }
 
 Command& Program::command(const std::string& group, const std::string& name,
@@ -171,7 +179,10 @@ Plugins& Program::plugins() {
 }
 
 Recipe Program::recipe(const std::string& file, const std::vector<std::string>& overrides) {
-  return read_recipe_with_plugins(file, overrides, plugins());
+  std::error_code ignored;
+  const std::filesystem::path own = RunFolder(file).recipe();  // of a run folder
+  const bool is_run = std::filesystem::is_regular_file(own, ignored);
+  return read_recipe_with_plugins(is_run ? own : std::filesystem::path(file), overrides, plugins());
 }
 
 }  // namespace echo::cli

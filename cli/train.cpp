@@ -9,7 +9,6 @@
 
 #include <echo/error.h>
 
-#include <fstream>
 #include <iostream>
 #include <unistd.h>
 
@@ -18,14 +17,6 @@ namespace echo::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// The command line as the system keeps it.
-std::vector<std::string> command_line() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  std::vector<std::string> words;
-  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
-  return words;
-}
 
 // "accuracy 0.9912, loss 0.0312 (test, 1000 samples; chance: key-blind 0.125)"
 std::string final_text(const Json& task) {

@@ -24,13 +24,7 @@ void check(const Model& model, const std::vector<int64_t>& prompt,
         "all its mixers are causal");
   }
   if (prompt.empty()) throw ConfigError("the prompt is empty; give at least one token");
-  for (const int64_t token : prompt) {
-    if (token < 0 || token >= model.vocabulary()) {
-      throw ConfigError("the token " + std::to_string(token) +
-                        " is not in the vocabulary: tokens are 0 to " +
-                        std::to_string(model.vocabulary() - 1));
-    }
-  }
+  check_tokens(model, prompt);
   if (options.max_tokens < 0) throw ConfigError("the number of new tokens must be at least 0");
   if (!(options.temperature >= 0) || !std::isfinite(options.temperature))
     throw ConfigError("the temperature must be at least 0");
@@ -73,6 +67,16 @@ int64_t choose(const at::Tensor& logits, const GenerationOptions& options, at::G
 }
 
 }  // namespace
+
+void check_tokens(const Model& model, const std::vector<int64_t>& tokens) {
+  for (const int64_t token : tokens) {
+    if (token < 0 || token >= model.vocabulary()) {
+      throw ConfigError("the token " + std::to_string(token) +
+                        " is not in the vocabulary: tokens are 0 to " +
+                        std::to_string(model.vocabulary() - 1));
+    }
+  }
+}
 
 std::vector<int64_t> generate(Model& model, const std::vector<int64_t>& prompt,
                               const GenerationOptions& options,

@@ -15,6 +15,9 @@ struct GenerationOptions {
   uint64_t seed = 0;
 };
 
+// Throws ConfigError for a token outside the vocabulary.
+void check_tokens(const Model& model, const std::vector<int64_t>& tokens);
+
 // Continues a prompt: reads it in stretches through the model's state, then one token at a time.
 // Equal arguments give equal tokens. Calls on_token with each new one as soon as it is chosen,
 // until there are max_tokens or on_token returns false; returns the new ones. Throws ConfigError

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "framework/src/import/pieces.h"
+
+namespace echo {
+
+// What each class calls the fields of a Mamba-2 layer.
+struct Mamba2Fields {
+  const char* heads;
+  const char* head_width;  // may be "auto"
+  const char* state;
+  const char* groups;
+  const char* kernel;
+  const char* expand;
+  const char* bias;
+  const char* conv_bias;
+  int64_t default_groups = 1;
+  int64_t default_state = 256;
+};
+
+// Those fields and time_step_limit as a `mamba2` mixer.
+Json read_mamba2_mixer(Config& config, const Mamba2Fields& fields, int64_t width, double eps);
+
+void link_mamba2(Blueprint& blueprint, const Json& mixer, const std::string& stored,
+                 const std::string& parameters);
+
+// The inverse of read_mamba2_mixer(); time_step_limit as transformers 5 writes it.
+void write_mamba2_mixer(Json& config, const Mamba2Fields& fields, const Json& mixer, int64_t width);
+
+}  // namespace echo
