@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cstdio>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <system_error>
 
@@ -275,16 +276,17 @@ void check_shape(const fs::path& file, const std::string& name, const at::Tensor
 
 void load_parameters(const fs::path& file, Module& model) {
   c10::NoGradGuard no_grad;
-  NamedTensors content = read_safetensors(file);
+  SafetensorsFile content(file);
+  std::set<std::string> unused;
+  for (const auto& [name, entry] : content.entries()) unused.insert(name);
   for (const Parameter& parameter : model.parameters()) {
-    const auto found = content.tensors.find(parameter.name);
-    if (found == content.tensors.end()) misfit(file, "it has no tensor '" + parameter.name + "'");
-    check_shape(file, parameter.name, found->second, parameter.value());
-    parameter.value().copy_(found->second);
-    content.tensors.erase(found);
+    if (unused.erase(parameter.name) == 0)
+      misfit(file, "it has no tensor '" + parameter.name + "'");
+    const at::Tensor saved = content.read(parameter.name);
+    check_shape(file, parameter.name, saved, parameter.value());
+    parameter.value().copy_(saved);
   }
-  if (!content.tensors.empty())
-    misfit(file, "the model has no tensor '" + content.tensors.begin()->first + "'");
+  if (!unused.empty()) misfit(file, "the model has no tensor '" + *unused.begin() + "'");
 }
 
 void load_optimizer(const fs::path& file, std::span<Slot> slots, const Optimizer& optimizer) {

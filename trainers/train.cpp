@@ -138,8 +138,11 @@ RunFolder folder_to_resume(const TrainRequest& request, Plugins& plugins) {
 }
 
 void refuse_changes(const Plan& plan, const TrainRequest& request) {
+  // Nothing has been learned yet in an imported run: only its model is given.
+  const bool is_untrained = plan.folder.checkpoints().latest() == std::optional<int64_t>(0);
   std::vector<RecipeChange> refused;
   for (const RecipeChange& change : plan.changes) {
+    if (is_untrained && !change.path.starts_with("model.")) continue;
     if (!may_change(change)) refused.push_back(change);
   }
   if (refused.empty()) return;

@@ -39,6 +39,7 @@ struct TrainResult {
 // unfinished one is refused, with the way to resume it.
 // Resume: continues with the recipe in the folder. What is given beside it may differ only in
 // train.steps, train.log_every, train.checkpoint and evaluate; anything else is refused and shown.
+// An imported run, which has no step yet, may change all but its model.
 //
 // Throws ConfigError and Error before anything is trained, but for failures on the way.
 TrainResult train(const TrainRequest& request, Plugins& plugins, Console& console);
