@@ -53,6 +53,8 @@ void AttentionOptions::visit(Fields& fields) {
   fields("output_bias", output_bias, "bias of the output");
   fields("output_gate", output_gate, "multiply each head's output by a sigmoid gate");
   fields("qk_norm", qk_norm, "rms norms of queries and keys, before the positions");
+  fields.choice("qk_norm_over", qk_norm_over, {{"head", NormSpan::head}, {"all", NormSpan::all}},
+                "what these norms take the mean over: each head, or all heads together");
   fields("norm_eps", norm_eps, "added to the mean square in these norms", above(0));
 }
 
@@ -104,8 +106,13 @@ Attention::Attention(const AttentionOptions& options, const Place& place)
   output_ = &child("", std::make_unique<Linear>(heads * head_width_,
                                                 std::vector<LinearBlock>{output}, place.options));
   if (options_.qk_norm) {
-    q_norm_ = parameter("q_norm.weight", {head_width_}, init::ones(), {.decay = false});
-    k_norm_ = parameter("k_norm.weight", {head_width_}, init::ones(), {.decay = false});
+    const bool all = options_.qk_norm_over == NormSpan::all;
+    const auto norm = [&](const char* name, int64_t normed_heads) {
+      return parameter(name, {(all ? normed_heads : 1) * head_width_}, init::ones(),
+                       {.decay = false});
+    };
+    q_norm_ = norm("q_norm.weight", heads);
+    k_norm_ = norm("k_norm.weight", groups_);
   }
   if (options_.rope_theta) {
     frequencies_ =
@@ -133,6 +140,12 @@ int64_t Attention::flops(int64_t batch, int64_t length) const {
          4 * batch * options_.heads * head_width_ * pairs;
 }
 
+// (B, T, H, hd), each head by itself or all of them together.
+at::Tensor Attention::normed(const at::Tensor& heads, const at::Tensor& weight) const {
+  if (options_.qk_norm_over == NormSpan::head) return rms_norm(heads, weight, options_.norm_eps);
+  return rms_norm(heads.flatten(2), weight, options_.norm_eps).view(heads.sizes());
+}
+
 Attention::Heads Attention::project(const at::Tensor& x, const at::Tensor& positions) const {
   const auto in_heads = [&](const at::Tensor& part, int64_t heads) {
     return part.unflatten(2, {heads, -1});
@@ -147,8 +160,8 @@ Attention::Heads Attention::project(const at::Tensor& x, const at::Tensor& posit
     heads.q = heads.q.narrow(3, 0, head_width_);
   }
   if (options_.qk_norm) {
-    heads.q = rms_norm(heads.q, q_norm_, options_.norm_eps);
-    heads.k = rms_norm(heads.k, k_norm_, options_.norm_eps);
+    heads.q = normed(heads.q, q_norm_);
+    heads.k = normed(heads.k, k_norm_);
   }
   if (frequencies_.defined()) {
     const Rotation turn = rotation(positions, frequencies_, x.scalar_type());

@@ -9,6 +9,9 @@
 
 namespace echo {
 
+// What the norms of queries and keys take the mean over.
+enum class NormSpan { head, all };
+
 struct AttentionOptions {
   int64_t heads = 4;
   std::optional<int64_t> kv_heads;
@@ -20,6 +23,7 @@ struct AttentionOptions {
   bool output_bias = false;
   bool output_gate = false;
   bool qk_norm = false;
+  NormSpan qk_norm_over = NormSpan::head;
   double norm_eps = 1e-6;
 
   void visit(Fields& fields);
@@ -47,6 +51,7 @@ class Attention final : public Mixer {
     at::Tensor gate;  // (B, T, H hd), or undefined
   };
   at::Tensor positions_of(const at::Tensor& x, const Span& span) const;
+  at::Tensor normed(const at::Tensor& heads, const at::Tensor& weight) const;
   Heads project(const at::Tensor& x, const at::Tensor& positions) const;
   at::Tensor attend(const Heads& heads, const at::Tensor& positions, const Span& span) const;
   at::Tensor decode(const Heads& heads, const at::Tensor& positions, const Span& span) const;
@@ -58,8 +63,8 @@ class Attention final : public Mixer {
   int64_t head_width_;  // hd
   Linear* qkv_;
   Linear* output_;
-  at::Tensor q_norm_;       // (hd), or undefined
-  at::Tensor k_norm_;       // (hd), or undefined
+  at::Tensor q_norm_;       // (hd) or (H hd), or undefined
+  at::Tensor k_norm_;       // (hd) or (Hkv hd), or undefined
   at::Tensor frequencies_;  // of rotary positions, or undefined
 };
 

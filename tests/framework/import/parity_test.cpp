@@ -51,7 +51,9 @@ TEST_P(ImportedCheckpoint, HasAnOrdinaryRecipe) {
   EXPECT_EQ(resolved_yaml(again), text);
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, ImportedCheckpoint, testing::Values("llama", "mamba2"),
+INSTANTIATE_TEST_SUITE_P(Of, ImportedCheckpoint,
+                         testing::Values("llama", "mistral", "qwen2", "qwen3", "mamba2", "granite",
+                                         "bamba"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -20,6 +20,11 @@ TEST(AttentionTest, ConformsWithGroupsWindowAndNorms) {
                                               .qk_norm = true});
 }
 
+TEST(AttentionTest, ConformsWithNormsOverAllHeads) {
+  expect_conforms<Attention>(
+      AttentionOptions{.heads = 4, .kv_heads = 2, .qk_norm = true, .qk_norm_over = NormSpan::all});
+}
+
 TEST(AttentionTest, ConformsWithGateAndPartOfTheHeadTurned) {
   expect_conforms<Attention>(AttentionOptions{
       .heads = 4, .kv_heads = 1, .rope_fraction = 0.5, .window = 33, .output_gate = true});
