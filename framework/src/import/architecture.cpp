@@ -9,8 +9,9 @@ namespace echo {
 const std::vector<Architecture>& architectures() {
   static const std::vector<Architecture> all = [] {
     std::vector<Architecture> list;
-    for (const auto& family : {llama_architectures(), mamba2_architectures(),
-                               qwen3_next_architectures(), mamba_hybrid_architectures()})
+    for (const auto& family :
+         {llama_architectures(), mamba2_architectures(), qwen3_next_architectures(),
+          mamba_hybrid_architectures(), olmo_hybrid_architectures()})
       list.insert(list.end(), family.begin(), family.end());
     return list;
   }();
@@ -33,9 +34,6 @@ struct Refused {
 };
 
 constexpr Refused kRefused[] = {
-    {"OlmoHybridForCausalLM", "layer_types",
-     "its full_attention normalises queries and keys over all heads together, and Echo's attention "
-     "each head by itself"},
     {"KimiLinearForCausalLM", "kv_lora_rank",
      "its attention keeps a compressed cache (multi-head latent attention), and Echo has no such "
      "mixer"},

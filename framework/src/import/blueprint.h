@@ -26,6 +26,7 @@ struct Link {
   double offset = 0;                 // 1: a norm that is stored around zero
   std::vector<int64_t> shape;        // of the stored tensor, where it is not the parameter's
   std::vector<std::string> aliases;  // other names that files use
+  std::vector<std::string> pieces;   // or tensors whose rows, joined, are this one
 };
 
 // What a config.json asks for, in Echo's terms.
@@ -50,7 +51,7 @@ std::vector<int64_t> stored_shape(const Link& link, const Parameters& parameters
 void fill(const Link& link, at::Tensor stored, const Parameters& parameters);
 at::Tensor stored_value(const Link& link, const Parameters& parameters);
 
-// first, first + 1, ..., `count` of them.
+// first, first + 1, ..., `count` of them. Throws ConfigError for more than any layer has.
 std::vector<int64_t> row_range(int64_t first, int64_t count);
 
 }  // namespace echo

@@ -16,7 +16,7 @@ namespace {
 
 using Json = Config::Json;
 
-constexpr int64_t kMost = (int64_t{1} << 31) - 1;
+constexpr int64_t kMost = int64_t{1} << 24;  // no size of a model is larger
 constexpr const char* kFloat = "__float__";  // how transformers 5 writes what JSON has no form for
 
 // transformers 4 writes a bare Infinity, which is no JSON: it becomes the form of version 5.

@@ -27,7 +27,7 @@ class Config {
   const Json* find(const std::string& field);
   bool is_written_null(const std::string& field) const;
 
-  // At least 1 and below 2^31. Without a fallback the field must be there.
+  // From 1 to 2^24. Without a fallback the field must be there.
   int64_t count(const std::string& field, std::optional<int64_t> fallback = {});
   // Finite, or infinity where it is allowed. Infinity comes bare or as {"__float__": "Infinity"}.
   double number(const std::string& field, std::optional<double> fallback = {});

@@ -205,7 +205,10 @@ Json model_json(const ModelRecipe& model, int64_t branches) {
     Json branch = {{"mixer", to_json(write_kind(place.branch->mixer))}};
     Json& mixer = branch["mixer"];
     // Fields that change nothing beside others.
-    if (mixer.contains("qk_norm") && mixer["qk_norm"] == false) mixer.erase("norm_eps");
+    if (mixer.contains("qk_norm") && mixer["qk_norm"] == false) {
+      mixer.erase("norm_eps");
+      mixer.erase("qk_norm_over");
+    }
     if (mixer.contains("rope_theta") && mixer["rope_theta"].is_null()) mixer.erase("rope_fraction");
     branch.update(fields_json(*place.branch));
     json["blocks"].back().push_back(std::move(branch));

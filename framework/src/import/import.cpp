@@ -36,18 +36,13 @@ class Filling {
   void check(const Parameters& parameters) {
     for (const Link& link : blueprint_.links) {
       const std::vector<int64_t> wanted = stored_shape(link, parameters);
-      const std::string name = name_in_files(link);
-      if (name.empty()) {
+      const std::vector<std::string> names = names_in_files(link);
+      if (names.empty()) {
         throw ConfigError(folder_ + " has no tensor '" + link.stored + "' (" + shape_text(wanted) +
                           "), which " + owner_ + " with this config.json needs");
       }
-      const auto& stored = *tensors_.find(name);
-      if (stored.entry.shape != wanted) {
-        throw ConfigError(tensors_.file_of(stored) + ": the tensor '" + name + "' has shape " +
-                          shape_text(stored.entry.shape) + ", and config.json asks for " +
-                          shape_text(wanted));
-      }
-      used_.insert(name);
+      check_shape(names, wanted);
+      used_.insert(names.begin(), names.end());
     }
     check_rest();
   }
@@ -55,7 +50,7 @@ class Filling {
   void fill_all(const Parameters& parameters) {
     size_t filled = 0;
     for (const Link& link : blueprint_.links) {
-      fill(link, tensors_.read(name_in_files(link)), parameters);
+      fill(link, read(link), parameters);
       filled += link.parts.size();
     }
     ECHO_CHECK(filled == parameters.size(),
@@ -64,12 +59,36 @@ class Filling {
   }
 
  private:
-  std::string name_in_files(const Link& link) const {
-    if (tensors_.find(link.stored)) return link.stored;
+  // One, or those whose rows are to be joined; empty: it is not there.
+  std::vector<std::string> names_in_files(const Link& link) const {
+    if (tensors_.find(link.stored)) return {link.stored};
     for (const std::string& alias : link.aliases) {
-      if (tensors_.find(alias)) return alias;
+      if (tensors_.find(alias)) return {alias};
     }
-    return "";
+    for (const std::string& piece : link.pieces) {
+      if (!tensors_.find(piece)) return {};
+    }
+    return link.pieces;
+  }
+
+  void check_shape(const std::vector<std::string>& names, const std::vector<int64_t>& wanted) {
+    std::vector<int64_t> shape = tensors_.find(names.front())->entry.shape;
+    std::string list = "'" + names.front() + "'";
+    for (size_t i = 1; i < names.size(); ++i) {
+      const std::vector<int64_t>& more = tensors_.find(names[i])->entry.shape;
+      if (!shape.empty() && !more.empty()) shape.front() += more.front();
+      list += ", '" + names[i] + "'";
+    }
+    if (shape == wanted) return;
+    throw ConfigError(tensors_.file_of(*tensors_.find(names.front())) + ": the tensor " + list +
+                      " has shape " + shape_text(shape) + ", and config.json asks for " +
+                      shape_text(wanted));
+  }
+
+  at::Tensor read(const Link& link) {
+    std::vector<at::Tensor> parts;
+    for (const std::string& name : names_in_files(link)) parts.push_back(tensors_.read(name));
+    return parts.size() == 1 ? parts.front() : at::cat(parts);
   }
 
   // What no parameter is made of.

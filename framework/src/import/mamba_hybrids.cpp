@@ -151,7 +151,7 @@ Blueprint read_bamba(Config& config) {
                                    {.kv_heads = 8, .rope_fraction = 0.5, .partial_rope = true});
   const Json& attention = stack.attention;
   const double turned =
-      attention.at("rope_fraction").get<double>() * attention.at("head_width").get<double>();
+      attention.value("rope_fraction", 1.0) * attention.at("head_width").get<double>();
   config.only("attn_rotary_emb", {std::lround(turned)},
               "transformers turns another part of a head");
   stack.attention["bias"] = stack.attention["output_bias"] = config.flag("attention_bias", false);

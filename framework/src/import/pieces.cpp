@@ -39,7 +39,7 @@ std::string modern_layer_type(const std::string& name) {
 }
 
 struct Rotary {
-  double theta = 10000;
+  std::optional<double> theta = 10000;
   double fraction = 1;
 };
 
@@ -47,7 +47,15 @@ struct Rotary {
 // rope_theta, partial_rotary_factor and rope_scaling, which goes before.
 Rotary read_rotary(Config& config, const HeadDefaults& defaults) {
   Rotary rotary;
-  rotary.theta = config.positive("rope_theta", rotary.theta);
+  const auto read_theta = [&](Config& from) {
+    if (from.is_written_null("rope_theta") && defaults.no_rope) {
+      rotary.theta.reset();
+      from.ignore({"rope_theta"});
+    } else {
+      rotary.theta = from.positive("rope_theta", rotary.theta);
+    }
+  };
+  read_theta(config);
   rotary.fraction = config.positive("partial_rotary_factor", defaults.rope_fraction);
   const Json* parameters = config.find("rope_parameters");
   const Json* scaling = config.find("rope_scaling");
@@ -58,7 +66,7 @@ Rotary read_rotary(Config& config, const HeadDefaults& defaults) {
   Config inside(config.file() + ": " + field, *parameters);
   for (const char* type : {"rope_type", "type"})
     inside.only(type, {"default"}, "Echo does not scale rotary positions");
-  rotary.theta = inside.positive("rope_theta", rotary.theta);
+  read_theta(inside);
   rotary.fraction = inside.positive("partial_rotary_factor", rotary.fraction);
   inside.finish("plain rotary positions");
   return rotary;
@@ -134,8 +142,11 @@ Json read_attention(Config& config, int64_t width, double eps, const HeadDefault
   attention["heads"] = heads;
   attention["kv_heads"] = kv_heads;
   attention["head_width"] = head_width;
-  attention["rope_theta"] = rotary.theta;
-  attention["rope_fraction"] = whole_fraction(config, rotary.fraction, head_width);
+  attention["rope_theta"] = nullptr;
+  if (rotary.theta) {
+    attention["rope_theta"] = *rotary.theta;
+    attention["rope_fraction"] = whole_fraction(config, rotary.fraction, head_width);
+  }
   attention["norm_eps"] = eps;
   return attention;
 }
@@ -236,6 +247,14 @@ Json write_common(const char* name, const char* type, const Json& model) {
   for (const char* token : {"bos_token_id", "eos_token_id", "pad_token_id"})
     config[token] = nullptr;
   return config;
+}
+
+void write_delta(Json& config, const Json& delta) {
+  config["linear_num_key_heads"] = delta.at("heads");
+  config["linear_num_value_heads"] = delta.at("value_heads");
+  config["linear_key_head_dim"] = delta.at("key_width");
+  config["linear_value_head_dim"] = delta.at("value_width");
+  config["linear_conv_kernel_dim"] = delta.at("kernel");
 }
 
 void write_attention(Json& config, const Json& attention) {

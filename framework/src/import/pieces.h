@@ -39,6 +39,7 @@ struct HeadDefaults {
   std::optional<int64_t> head_width;  // none: width / heads
   double rope_fraction = 1;           // of a config that does not say
   bool partial_rope = false;          // whether the class knows fractions
+  bool no_rope = false;               // whether rope_theta may be null: no positions
 };
 Json read_attention(Config& config, int64_t width, double eps, const HeadDefaults& defaults);
 
@@ -74,5 +75,6 @@ const Json& mixer_at(const Json& model, size_t layer, size_t branch);
 // Class, type, stem, eps and what every class says; model: see model_json().
 Json write_common(const char* name, const char* type, const Json& model);
 void write_attention(Json& config, const Json& attention);
+void write_delta(Json& config, const Json& delta);  // linear_num_key_heads, ...
 
 }  // namespace echo

@@ -55,7 +55,10 @@ void link_delta(Blueprint& blueprint, const Json& delta, const std::string& stor
                         const std::vector<std::pair<const char*, int64_t>>& sizes) {
     Link link;
     link.stored = stored + name;
-    for (const auto& [part, size] : sizes) link.parts.push_back({mixer + part, {}});
+    for (const auto& [part, size] : sizes) {
+      row_range(0, heads * size);  // refuses what is too large
+      link.parts.push_back({mixer + part, {}});
+    }
     int64_t row = 0;
     for (int64_t head = 0; head < heads; ++head) {
       for (size_t part = 0; part < sizes.size(); ++part) {
@@ -140,11 +143,7 @@ std::optional<Json> write_qwen3_next(const Json& model) {
       config["attention_bias"] = mixer.at("output_bias");
       continue;
     }
-    config["linear_num_key_heads"] = mixer.at("heads");
-    config["linear_num_value_heads"] = mixer.at("value_heads");
-    config["linear_key_head_dim"] = mixer.at("key_width");
-    config["linear_value_head_dim"] = mixer.at("value_width");
-    config["linear_conv_kernel_dim"] = mixer.at("kernel");
+    write_delta(config, mixer);
   }
   config["layer_types"] = types;
   return config;

@@ -39,6 +39,8 @@ const std::vector<Refusal> kRefusals = {
     {"UnknownFieldThatIsNull", "llama", set("clip_qkv", nullptr), "clip_qkv: null: Echo does not"},
     {"UnknownClass", "llama", set("architectures", {"GPT2LMHeadModel"}),
      "architectures: [\"GPT2LMHeadModel\"]: Echo does not read this class; Echo reads Llama"},
+    {"ClassWithoutItsAttention", "llama", set("architectures", {"KimiLinearForCausalLM"}),
+     "kv_lora_rank: KimiLinearForCausalLM: its attention keeps a compressed cache"},
     {"ClassOfAnotherType", "llama", set("model_type", "mistral"),
      "model_type: \"mistral\": the class LlamaForCausalLM has the type 'llama'"},
     {"ScaledPositionsOfVersionFour", "llama",
@@ -63,7 +65,7 @@ const std::vector<Refusal> kRefusals = {
      "quantization_config: {\"bits\":4}: Echo reads weights of 16, 32 and 64 bits; allowed: null"},
     {"MissingSize", "llama", drop("hidden_size"), "hidden_size: is missing"},
     {"SizeThatIsNoNumber", "llama", set("hidden_size", "32"),
-     "hidden_size: \"32\": it takes a whole number from 1 to 2147483647"},
+     "hidden_size: \"32\": it takes a whole number from 1 to 16777216"},
     {"SizeOfZero", "llama", set("num_attention_heads", 0), "num_attention_heads: 0: it takes"},
     {"TooManyLayers", "llama", set("num_hidden_layers", 5000),
      "num_hidden_layers: 5000: a model has at most 4096 blocks"},
@@ -107,6 +109,34 @@ const std::vector<Refusal> kRefusals = {
 
 INSTANTIATE_TEST_SUITE_P(With, AnImport, testing::ValuesIn(kRefusals),
                          [](const auto& info) { return std::string(info.param.name); });
+
+class AConfig : public testing::TestWithParam<const char*> {};
+
+// A copy of the config with one field changed, read by an import that may refuse it, but not fail.
+TEST_P(AConfig, IsReadOrRefusedWhateverItsFieldsHold) {
+  const Checkpoint checkpoint(GetParam());
+  const auto values = Checkpoint::Json::parse(
+      R"([null, true, false, -1, 0, 1, 2, 3, 5, 16777216, 1e300, 0.5, -0.5, 99999999999999999999,
+          "", "x", "auto", [], [1], [0.5, 2], [1, "a"], [null], {}, {"a": 1},
+          {"__float__": "Infinity"}, {"__float__": "NaN"}, [{"__float__": "-Infinity"}, 1]])");
+  for (const auto& [field, own] : checkpoint.config.items()) {
+    for (const auto& value : values) {
+      Checkpoint::Json config = checkpoint.config;
+      config[field] = value;
+      checkpoint.write_config_text(config.dump());
+      EXPECT_NO_THROW(checkpoint.refusal_as_it_is()) << field << ": " << value.dump();
+    }
+    Checkpoint::Json config = checkpoint.config;
+    config.erase(field);
+    checkpoint.write_config_text(config.dump());
+    EXPECT_NO_THROW(checkpoint.refusal_as_it_is()) << "no " << field;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, AConfig,
+                         testing::Values("llama", "mistral", "qwen2", "qwen3", "mamba2",
+                                         "qwen3next", "granite", "bamba"),
+                         [](const auto& info) { return std::string(info.param); });
 
 TEST(AFolder, WithoutAConfigIsRefused) {
   Checkpoint checkpoint("llama");
