@@ -47,8 +47,7 @@ void add_import(Program& program) {
       ->required();
   command.option("--run", arguments->run, "RUN", "the new run folder (runs/NAME of DIR)");
   command.add_json(arguments->as_json);
-  command.example("import checkpoints/Qwen2.5-0.5B --run runs/qwen",
-                  "a run folder like any other");
+  command.example("import checkpoints/Qwen2.5-0.5B --run runs/qwen", "a run folder like any other");
   command.notes =
       "Reads what transformers 4 and 5 write, one file or several, in 16 or 32 bits. A field of "
       "config.json that Echo cannot honour is an error that names it; none is ignored.";

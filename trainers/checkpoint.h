@@ -71,8 +71,8 @@ class Checkpoints {
 TrainerState verify_checkpoint(const std::filesystem::path& checkpoint,
                                const std::string& only = "");
 
-// Copies a file's tensors into the model's parameters, by name, one at a time. Throws Error for a name or a shape
-// that does not fit.
+// Copies a file's tensors into the model's parameters, by name, one at a time. Throws Error for a
+// name or a shape that does not fit.
 void load_parameters(const std::filesystem::path& file, Module& model);
 
 // Gives the slots their saved states.
