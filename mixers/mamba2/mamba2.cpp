@@ -1,5 +1,7 @@
 #include "mixers/mamba2/mamba2.h"
 
+#include "mixers/mamba2/step_kernel.h"
+
 #include <echo/error.h>
 #include <echo/ops.h>
 #include <echo/plugin.h>
@@ -9,6 +11,7 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 namespace echo {
 
@@ -139,7 +142,41 @@ Tensor Mamba2::gated_norm(const Tensor& y, const Tensor& z) const {
   return normed.flatten(2) * norm_.to(y.scalar_type());
 }
 
+namespace {
+
+// Memory that may be written in place: no graph leans on it.
+Tensor writable(const Tensor& tensor) {
+  return tensor.requires_grad() ? tensor.detach().clone() : tensor.contiguous();
+}
+
+}  // namespace
+
+Tensor Mamba2::step(const Tensor& projected, const Span& span) const {
+  const Tensor conv = writable(span.state->get("conv")), ssm = writable(span.state->get("ssm"));
+  const mamba2::Layer layer{conv_weight_,
+                            conv_bias_,
+                            dt_bias_,
+                            A_log_,
+                            D_,
+                            norm_,
+                            options_.groups,
+                            options_.dt_limit[0],
+                            options_.dt_limit[1],
+                            options_.norm_eps};
+  const Tensor y = mamba2::step(layer, projected, conv, ssm, span.starts, span.lengths);
+  span.state->set("conv", conv);
+  span.state->set("ssm", ssm);
+  return y;
+}
+
 Tensor Mamba2::forward(const Tensor& x, const Span& span) {
+  const bool one = span.state && x.size(1) == 1 && x.is_cpu() && !c10::GradMode::is_enabled() &&
+                   x.scalar_type() == statistics_dtype();
+  if (one) {
+    // For one token, asking every operator whether it belongs to a graph costs as much as the rest.
+    const at::AutoDispatchBelowADInplaceOrView no_graph;
+    return (*output_)(step((*input_)(x), span));
+  }
   const std::vector<Tensor> parts =
       (*input_)(x).split_with_sizes({inner_, channels_, heads_}, 2);  // z, xBC, dt
   const Tensor y = scan(convolve(parts[1], span), time_steps(parts[2]), span);

@@ -41,6 +41,7 @@ class Mamba2 final : public Mixer {
   at::Tensor time_steps(const at::Tensor& raw) const;
   at::Tensor scan(const at::Tensor& xBC, const at::Tensor& dt, const Span& span) const;
   at::Tensor gated_norm(const at::Tensor& y, const at::Tensor& z) const;
+  at::Tensor step(const at::Tensor& projected, const Span& span) const;
 
   Mamba2Options options_;
   Traits traits_;

@@ -1,5 +1,7 @@
 #include "mixers/mamba3/mamba3.h"
 
+#include "mixers/mamba3/step_kernel.h"
+
 #include <echo/error.h>
 #include <echo/ops.h>
 #include <echo/plugin.h>
@@ -211,24 +213,6 @@ void Mamba3::store(const Tokens& tokens, const Tensor& memory, const Span& span)
     state.set(name, last_of(rows, state.get(name), span.lengths));
 }
 
-// One token, whose memory takes in two inputs: its own and the one before. -> (B, 1, R, H, P)
-Tensor Mamba3::step(const Tokens& tokens, const Span& span) const {
-  const State& state = *span.state;
-  const auto kept = [&](const char* name) {
-    return state.get(name).to(statistics_dtype()).unsqueeze(1);
-  };
-  const auto weigh = [&](const Tensor& x, const Tensor& weight) {
-    return by_rank(x, mimo_x_) * weight.unsqueeze(2).unsqueeze(4);
-  };
-  const Tensor late = tokens.late * tokens.decay.exp();
-  const Tensor x = at::cat({weigh(tokens.x, tokens.now), weigh(kept("x"), late)}, 2);
-  const Tensor b = at::cat({tokens.b, kept("k")}, 2);
-  const Tensor c = at::cat({tokens.c, tokens.c}, 2);
-  const Scanned scanned = state_space_scan(x, tokens.decay, b, c, state.get("ssm"), span);
-  store(tokens, scanned.memory, span);
-  return scanned.y.narrow(2, 0, ranks_);
-}
-
 // A token enters with its own weight and that which the next one gives it. The second is not for
 // itself to read, so what a token reads of itself is added here. -> (B, T, R, H, P)
 Tensor Mamba3::scan(const Tokens& tokens, const Span& span) const {
@@ -269,13 +253,47 @@ Tensor Mamba3::gate(const Tensor& y, const Tensor& z) const {
   return rows.sum(2).flatten(2);
 }
 
+namespace {
+
+// Memory that may be written in place: no graph leans on it.
+Tensor writable(const Tensor& tensor) {
+  return tensor.requires_grad() ? tensor.detach().clone() : tensor.contiguous();
+}
+
+}  // namespace
+
+Tensor Mamba3::step(const Tensor& projected, State& state, const Span& span) const {
+  const mamba3::Layer layer{
+      dt_bias_,         D_,
+      B_norm_,          C_norm_,
+      B_bias_,          C_bias_,
+      mimo_x_,          mimo_z_,
+      mimo_o_,          norm_,
+      options_.groups,  options_.a_activation == Mamba3Options::Activation::softplus,
+      options_.a_floor, kNormEps,
+      pairing_};
+  const mamba3::StepMemory memory{writable(state.get("ssm")), writable(state.get("k")),
+                                  writable(state.get("x")), writable(state.get("angle"))};
+  const Tensor y = mamba3::step(layer, projected, memory, span.starts, span.lengths);
+  state.set("ssm", memory.ssm);
+  state.set("k", memory.k);
+  state.set("x", memory.x);
+  state.set("angle", memory.angle);
+  return y;
+}
+
 Tensor Mamba3::forward(const Tensor& x, const Span& span) {
+  const bool one = span.state && x.size(1) == 1 && x.is_cpu() && !c10::GradMode::is_enabled() &&
+                   x.scalar_type() == statistics_dtype();
+  if (one) {
+    // For one token, asking every operator whether it belongs to a graph costs as much as the rest.
+    const at::AutoDispatchBelowADInplaceOrView no_graph;
+    return (*output_)(step((*input_)(x), *span.state, span));
+  }
   const Tokens tokens = this->tokens(x, span);
-  const bool one = span.state && x.size(1) == 1 && !c10::GradMode::is_enabled();
-  const Tensor y = one ? step(tokens, span) : scan(tokens, span);
   const Tensor skip = D_.to(statistics_dtype()).unsqueeze(1);  // (H, 1)
-  const Tensor with_skip = at::addcmul(y, by_rank(tokens.x, mimo_x_), skip);
-  return (*output_)(gate(with_skip, tokens.z).to(x.scalar_type()));
+  const Tensor y = at::addcmul(scan(tokens, span), by_rank(tokens.x, mimo_x_), skip);
+  return (*output_)(gate(y, tokens.z).to(x.scalar_type()));
 }
 
 namespace {

@@ -46,7 +46,7 @@ class Mamba3 final : public Mixer {
             const Span& span) const;
   at::Tensor by_rank(const at::Tensor& heads, const at::Tensor& weight) const;
   at::Tensor scan(const Tokens& tokens, const Span& span) const;
-  at::Tensor step(const Tokens& tokens, const Span& span) const;
+  at::Tensor step(const at::Tensor& projected, State& state, const Span& span) const;
   void store(const Tokens& tokens, const at::Tensor& memory, const Span& span) const;
   at::Tensor gate(const at::Tensor& y, const at::Tensor& z) const;
 
