@@ -51,6 +51,27 @@ TEST(ConfigOfVersionFour, GivesTheSameMamba2WithABareInfinity) {
   EXPECT_EQ(resolved_yaml(checkpoint.import().recipe), resolved_yaml(before.recipe));
 }
 
+TEST(ConfigOfVersionFour, GivesTheSameQwen3Next) {
+  SKIP_WITHOUT_MIXERS("qwen3next");
+  expect_equal(changed("qwen3next", [](Checkpoint& checkpoint) {
+    auto& config = checkpoint.config;
+    config.erase("rope_parameters");
+    config.erase("layer_types");
+    config["rope_theta"] = 10000;
+    config["partial_rotary_factor"] = 0.25;
+    config["full_attention_interval"] = 4;
+  }));
+}
+
+TEST(OlmoHybrid, HasNoPositionsWhereItsThetaIsNull) {
+  SKIP_WITHOUT_MIXERS("olmo_hybrid");
+  const Pair pair = changed("olmo_hybrid", [](Checkpoint& checkpoint) {
+    checkpoint.config["rope_parameters"]["rope_theta"] = nullptr;
+  });
+  EXPECT_THAT(resolved_yaml(pair.before.recipe), HasSubstr("rope_theta: 10000"));
+  EXPECT_THAT(resolved_yaml(pair.after.recipe), HasSubstr("rope_theta: null"));
+}
+
 TEST(ConfigOfVersionFour, KeepsTheWordInfinityInTexts) {
   Checkpoint checkpoint("llama");
   checkpoint.config["_name_or_path"] = "to \"Infinity\" and NaN";

@@ -135,7 +135,7 @@ TEST_P(AConfig, IsReadOrRefusedWhateverItsFieldsHold) {
 
 INSTANTIATE_TEST_SUITE_P(Of, AConfig,
                          testing::Values("llama", "mistral", "qwen2", "qwen3", "mamba2",
-                                         "qwen3next", "granite", "bamba"),
+                                         "qwen3next", "granite", "bamba", "olmo_hybrid"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(AFolder, WithoutAConfigIsRefused) {
