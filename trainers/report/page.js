@@ -73,6 +73,9 @@
 
   const draw = (description) => {
     const figure = document.getElementById('chart-' + description.id);
+    const entries = description.series.filter(({style}) => style !== 'marks').length;
+    figure.style.setProperty('--entries', entries);
+    figure.classList.toggle('crowded', entries > 6);  // a legend of several lines
     const steps = description.series.flatMap(({points}) => points.map(([x]) => x));
     const last = steps.reduce((most, step) => Math.max(most, step), 1);
     const x = description.x || {title: 'step', log: false};
