@@ -25,6 +25,10 @@ Offsets host_offsets(const at::Tensor& starts, const at::Tensor& lengths, int64_
   return offsets;
 }
 
+at::Tensor padding(const at::Tensor& lengths, int64_t length) {
+  return at::arange(length, lengths.options()) >= lengths.unsqueeze(1);
+}
+
 at::Tensor token_positions(const at::Tensor& position, const at::Tensor& starts, int64_t length) {
   if (length == 1 && !starts.defined()) return position.unsqueeze(1);
   const at::Tensor index = at::arange(length, position.options()).unsqueeze(0);

@@ -7,6 +7,11 @@
 
 namespace echo {
 
+at::Tensor writable(const at::Tensor& memory) {
+  if (!memory.defined()) return memory;
+  return memory.requires_grad() ? memory.detach().clone() : memory.contiguous();
+}
+
 struct State::Data {
   std::map<std::string, StateEntry> entries;
   at::Tensor position;

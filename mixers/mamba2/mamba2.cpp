@@ -142,15 +142,6 @@ Tensor Mamba2::gated_norm(const Tensor& y, const Tensor& z) const {
   return normed.flatten(2) * norm_.to(y.scalar_type());
 }
 
-namespace {
-
-// Memory that may be written in place: no graph leans on it.
-Tensor writable(const Tensor& tensor) {
-  return tensor.requires_grad() ? tensor.detach().clone() : tensor.contiguous();
-}
-
-}  // namespace
-
 Tensor Mamba2::step(const Tensor& projected, const Span& span) const {
   const Tensor conv = writable(span.state->get("conv")), ssm = writable(span.state->get("ssm"));
   const mamba2::Layer layer{conv_weight_,

@@ -29,6 +29,11 @@ struct Weights {
   const T *conv, *conv_bias, *dt_bias, *A_log, *D, *norm;  // conv_bias may be null
 };
 
+template <class T>
+struct Memories {
+  T *conv, *ssm;
+};
+
 // The token of one row.
 template <class T>
 class Token {
@@ -42,6 +47,14 @@ class Token {
         dt_(input_ + sizes.channels()),
         mixed_(mixed) {}
 
+  void run(T* y, const Memories<T>& memories, bool start) const {
+    if (start) std::fill_n(memories.conv, sizes_.channels() * (sizes_.taps - 1), T(0));
+    convolve(memories.conv);
+    scan(y, memories.ssm, start);
+    gate_and_norm(y);
+  }
+
+ private:
   // x, B and C of the token; memory (channels, W - 1) takes its inputs in.
   void convolve(T* memory) const {
     const int64_t channels = sizes_.channels(), before = sizes_.taps - 1;
@@ -90,34 +103,11 @@ class Token {
     }
   }
 
- private:
   const Sizes<T>& sizes_;
   const Weights<T>& weights_;
   const T *z_, *input_, *dt_;
   T* mixed_;
 };
-
-template <class T>
-struct Memories {
-  T *conv, *ssm;
-};
-
-template <class T>
-void run(const Sizes<T>& sizes, const Weights<T>& weights, const T* projected, T* y,
-         const Memories<T>& memories, bool start, T* scratch) {
-  const Token<T> token(sizes, weights, projected, scratch);
-  const int64_t kept = sizes.channels() * (sizes.taps - 1);
-  if (start) std::fill(memories.conv, memories.conv + kept, T(0));
-  token.convolve(memories.conv);
-  token.scan(y, memories.ssm, start);
-  token.gate_and_norm(y);
-}
-
-template <class T>
-ECHO_AVX2 void run_avx2(const Sizes<T>& sizes, const Weights<T>& weights, const T* projected, T* y,
-                        const Memories<T>& memories, bool start, T* scratch) {
-  run(sizes, weights, projected, y, memories, start, scratch);
-}
 
 template <class T>
 Tensor step_rows(const Layer& layer, const Tensor& projected, const Tensor& conv, const Tensor& ssm,
@@ -143,15 +133,14 @@ Tensor step_rows(const Layer& layer, const Tensor& projected, const Tensor& conv
   T* const memories = static_cast<T*>(ssm.data_ptr());
   const bool* const cuts = starts.defined() ? starts.const_data_ptr<bool>() : nullptr;
   const int64_t* const counts = lengths.defined() ? lengths.const_data_ptr<int64_t>() : nullptr;
-  const auto each = use_avx2() ? run_avx2<T> : run<T>;
   parallel_for(0, batch, 1, [&](int64_t begin, int64_t end) {
     std::vector<T> scratch(static_cast<size_t>(sizes.channels()));
     for (int64_t b = begin; b < end; ++b) {
       if (counts && counts[b] == 0) continue;  // padding: no output that counts, no memory
       const Memories<T> own{convs + b * sizes.channels() * (sizes.taps - 1),
                             memories + b * sizes.inner() * sizes.state};
-      each(sizes, weights, from + b * stride, to + b * sizes.inner(), own, cuts && cuts[b],
-           scratch.data());
+      const Token<T> token(sizes, weights, from + b * stride, scratch.data());
+      vectors::with_widest([&] { token.run(to + b * sizes.inner(), own, cuts && cuts[b]); });
     }
   });
   return y;

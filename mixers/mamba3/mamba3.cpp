@@ -86,14 +86,13 @@ Mamba3::Mamba3(const Mamba3Options& options, const Place& place)
       angles_(static_cast<int64_t>(options.rope_fraction * static_cast<double>(options.state)) / 2),
       pairing_(options.mimo_rank > 0 ? mamba3::Pairing::halves : mamba3::Pairing::neighbours) {
   const int64_t N = options_.state, P = options_.head_width;
-  const auto linear = [&](const char* name, int64_t inputs, int64_t rows, double scale) {
-    const double bound = scale / std::sqrt(static_cast<double>(inputs));
-    const LinearBlock block{name, rows, init::uniform(-bound, bound)};
+  const auto linear = [&](const char* name, int64_t inputs, int64_t rows) {
+    const LinearBlock block{name, rows, init::kaiming_uniform()};
     return &child("",
                   std::make_unique<Linear>(inputs, std::vector<LinearBlock>{block}, place.options));
   };
   input_ = linear("in_proj", place.width,
-                  2 * inner_ + 2 * ranks_ * options_.groups * N + 3 * heads_ + angles_, 1);
+                  2 * inner_ + 2 * ranks_ * options_.groups * N + 3 * heads_ + angles_);
   dt_bias_ = parameter("dt_bias", {heads_}, init::time_step_bias(), {.decay = false});
   D_ = parameter("D", {heads_}, init::ones(), {.decay = false});
   B_norm_ = parameter("B_norm.weight", {N}, init::ones(), {.decay = false});
@@ -108,7 +107,7 @@ Mamba3::Mamba3(const Mamba3Options& options, const Place& place)
   }
   if (options_.output_norm)
     norm_ = parameter("norm.weight", {inner_}, init::ones(), {.decay = false});
-  output_ = linear("out_proj", inner_, place.width, 1);
+  output_ = linear("out_proj", inner_, place.width);
 }
 
 State Mamba3::initial_state(const StateOptions& options) const {
@@ -169,9 +168,7 @@ Mamba3::Tokens Mamba3::tokens(const Tensor& x, const Span& span) const {
   tokens.x = heads(1);
   tokens.dt = at::softplus(part(4) + dt_bias_.to(statistics_dtype()));
   if (span.lengths.defined()) {
-    const Tensor padding =
-        at::arange(x.size(1), span.lengths.options()) >= span.lengths.unsqueeze(1);
-    tokens.dt = tokens.dt.masked_fill(padding.unsqueeze(2), 0);
+    tokens.dt = tokens.dt.masked_fill(padding(span.lengths, x.size(1)).unsqueeze(2), 0);
   }
   tokens.decay = tokens.dt * decays(part(5));
   const Tensor lam = at::sigmoid(part(6));
@@ -252,15 +249,6 @@ Tensor Mamba3::gate(const Tensor& y, const Tensor& z) const {
   if (mimo_o_.defined()) rows = rows * mimo_o_.transpose(0, 1).to(y.scalar_type());
   return rows.sum(2).flatten(2);
 }
-
-namespace {
-
-// Memory that may be written in place: no graph leans on it.
-Tensor writable(const Tensor& tensor) {
-  return tensor.requires_grad() ? tensor.detach().clone() : tensor.contiguous();
-}
-
-}  // namespace
 
 Tensor Mamba3::step(const Tensor& projected, State& state, const Span& span) const {
   const mamba3::Layer layer{

@@ -186,18 +186,6 @@ class Token {
 };
 
 template <class T>
-void run(const Sizes<T>& sizes, const Weights<T>& weights, const T* projected, T* y,
-         const Memories<T>& memory, bool start, T* scratch) {
-  Token<T>(sizes, weights, projected, scratch).run(y, memory, start);
-}
-
-template <class T>
-ECHO_AVX2 void run_avx2(const Sizes<T>& sizes, const Weights<T>& weights, const T* projected, T* y,
-                        const Memories<T>& memory, bool start, T* scratch) {
-  run(sizes, weights, projected, y, memory, start, scratch);
-}
-
-template <class T>
 Tensor step_rows(const Layer& layer, const Tensor& projected, const StepMemory& memory,
                  const Tensor& starts, const Tensor& lengths) {
   const auto data = [](const Tensor& tensor) {
@@ -226,7 +214,6 @@ Tensor step_rows(const Layer& layer, const Tensor& projected, const StepMemory& 
   T* const to = y.mutable_data_ptr<T>();
   const bool* const cuts = starts.defined() ? starts.const_data_ptr<bool>() : nullptr;
   const int64_t* const counts = lengths.defined() ? lengths.const_data_ptr<int64_t>() : nullptr;
-  const auto each = use_avx2() ? run_avx2<T> : run<T>;
   parallel_for(0, batch, 1, [&](int64_t begin, int64_t end) {
     std::vector<T> scratch(static_cast<size_t>(sizes.scratch()));
     for (int64_t b = begin; b < end; ++b) {
@@ -234,8 +221,10 @@ Tensor step_rows(const Layer& layer, const Tensor& projected, const StepMemory& 
       const Memories<T> own{all.ssm + b * sizes.inner() * sizes.state,
                             all.k + b * sizes.ranks * sizes.heads * sizes.state,
                             all.x + b * sizes.inner(), all.angle + b * sizes.heads * sizes.angles};
-      each(sizes, weights, from + b * stride, to + b * sizes.inner(), own, cuts && cuts[b],
-           scratch.data());
+      vectors::with_widest([&] {
+        Token<T>(sizes, weights, from + b * stride, scratch.data())
+            .run(to + b * sizes.inner(), own, cuts && cuts[b]);
+      });
     }
   });
   return y;

@@ -109,12 +109,6 @@ void run_tokens(const Operands<T>& operands, const Layout& layout, Direction dir
 }
 
 template <class T>
-ECHO_AVX2 void run_tokens_avx2(const Operands<T>& operands, const Layout& layout,
-                               Direction direction, int64_t begin, int64_t end) {
-  run_tokens(operands, layout, direction, begin, end);
-}
-
-template <class T>
 void run(const Tensor& rows, const Tensor& weight, bool normalise, const Layout& layout,
          Tensor chunks, Tensor rows_gradient, Tensor weight_gradient) {
   const auto pointer = [](const Tensor& tensor) {
@@ -123,10 +117,10 @@ void run(const Tensor& rows, const Tensor& weight, bool normalise, const Layout&
   const Operands<T> operands{pointer(rows),   pointer(weight),        normalise,
                              pointer(chunks), pointer(rows_gradient), pointer(weight_gradient)};
   const Direction direction = rows_gradient.defined() ? Direction::backward : Direction::forward;
-  const auto body = use_avx2() ? run_tokens_avx2<T> : run_tokens<T>;
   const int64_t grain = std::max<int64_t>(1, (1 << 14) / (layout.heads * layout.width));
-  parallel_for(0, layout.batch * layout.length, grain,
-               [&](int64_t begin, int64_t end) { body(operands, layout, direction, begin, end); });
+  parallel_for(0, layout.batch * layout.length, grain, [&](int64_t begin, int64_t end) {
+    vectors::with_widest([&] { run_tokens(operands, layout, direction, begin, end); });
+  });
 }
 
 void run(const Tensor& rows, const Tensor& weight, bool normalise, const Layout& layout,

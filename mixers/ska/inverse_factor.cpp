@@ -91,31 +91,21 @@ void invert_group(const Group<T>& group, Lanes<T>* memory) {
 }
 
 template <class T>
-void invert_baseline(const Group<T>& group, Lanes<T>* memory) {
-  invert_group<T>(group, memory);
-}
-
-template <class T>
-ECHO_AVX2 void invert_avx2(const Group<T>& group, Lanes<T>* memory) {
-  invert_group<T>(group, memory);
-}
-
-template <class T>
 at::Tensor on_cpu(const at::Tensor& matrices, double floor) {
   const int64_t count = matrices.size(0);
   const int64_t size = matrices.size(1);
   at::Tensor factors = at::empty_like(matrices);
-  const auto invert = use_avx2() ? invert_avx2<T> : invert_baseline<T>;
   const T* from = matrices.const_data_ptr<T>();
   T* to = factors.mutable_data_ptr<T>();
   parallel_for(0, (count + kLanes<T> - 1) / kLanes<T>, 1, [&](int64_t begin, int64_t end) {
-    const int64_t vectors = size * (size + 1) / 2 + 2 * size;
-    const at::Tensor memory = at::empty({vectors, kLanes<T>}, matrices.options());  // aligned
+    const int64_t needed = size * (size + 1) / 2 + 2 * size;
+    const at::Tensor memory = at::empty({needed, kLanes<T>}, matrices.options());  // aligned
     for (int64_t group = begin; group < end; ++group) {
       const int64_t first = group * kLanes<T>;
-      invert({from + first * size * size, to + first * size * size, size,
-              std::min(kLanes<T>, count - first), static_cast<T>(floor)},
-             reinterpret_cast<Lanes<T>*>(memory.mutable_data_ptr<T>()));
+      const Group<T> own{from + first * size * size, to + first * size * size, size,
+                         std::min(kLanes<T>, count - first), static_cast<T>(floor)};
+      auto* const lanes = reinterpret_cast<Lanes<T>*>(memory.mutable_data_ptr<T>());
+      vectors::with_widest([&] { invert_group<T>(own, lanes); });
     }
   });
   return factors;

@@ -104,15 +104,6 @@ State Ska::initial_state(const StateOptions& options) const {
   return state;
 }
 
-namespace {
-
-// (B, T) bool: true for padding.
-Tensor padding(const Tensor& lengths, int64_t length) {
-  return at::arange(length, lengths.options()).unsqueeze(0) >= lengths.unsqueeze(1);
-}
-
-}  // namespace
-
 // The length of the longest key of each row and head, (B, H); a state freezes that of its first
 // stretch. Padding is zero here.
 Tensor Ska::key_norm(const Tensor& keys, const Span& span) const {
@@ -217,12 +208,6 @@ void store(State& state, const ska::Statistics& statistics, const Tensor& previo
   if (state.has("M")) state.set("M", statistics.M);
   state.set("C", statistics.C);
   if (state.has("z_prev")) state.set("z_prev", previous);
-}
-
-// Memory that may be written in place: no graph leans on it.
-Tensor writable(const Tensor& tensor) {
-  if (!tensor.defined()) return tensor;
-  return tensor.requires_grad() ? tensor.detach().clone() : tensor.contiguous();
 }
 
 void keep_factor(State& state, const Tensor& factor) {

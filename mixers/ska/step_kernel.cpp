@@ -216,12 +216,6 @@ void run_sequence(const Sequence<T>& sequence, Head<T> head, const Reading& read
   }
 }
 
-template <class T>
-ECHO_AVX2 void run_sequence_avx2(const Sequence<T>& sequence, Head<T> head, const Reading& reading,
-                                 T* scratch, int64_t b, int64_t h) {
-  run_sequence(sequence, head, reading, scratch, b, h);
-}
-
 // With contiguous rows.
 Heads readable(const Heads& heads) {
   return {heads.rows.stride(-1) == 1 ? heads.rows : heads.rows.contiguous(), heads.weight,
@@ -254,23 +248,24 @@ Tensor run(const Features& features, const Reading& reading, const StepMemory& m
                              pointer(y),
                              length,
                              heads};
-  const auto each = use_avx2() ? run_sequence_avx2<T> : run_sequence<T>;
   const int64_t work = length * rank * (6 * rank + width);  // numbers touched per head
-  parallel_for(0, batch * heads, std::max<int64_t>(1, (1 << 17) / work),
-               [&](int64_t begin, int64_t end) {
-                 std::vector<T> scratch(static_cast<size_t>(7 * rank + width));
-                 for (int64_t i = begin; i < end; ++i) {
-                   const Head<T> head{rank,
-                                      width,
-                                      pointer(statistics.G, i * rank * rank),
-                                      pointer(statistics.M, i * rank * rank),
-                                      pointer(statistics.C, i * width * rank),
-                                      pointer(memory.factor, i * rank * rank),
-                                      pointer(memory.previous, i * rank),
-                                      scratch.data()};
-                   each(sequence, head, reading, scratch.data() + 5 * rank, i / heads, i % heads);
-                 }
-               });
+  parallel_for(
+      0, batch * heads, std::max<int64_t>(1, (1 << 17) / work), [&](int64_t begin, int64_t end) {
+        std::vector<T> scratch(static_cast<size_t>(7 * rank + width));
+        for (int64_t i = begin; i < end; ++i) {
+          const Head<T> head{rank,
+                             width,
+                             pointer(statistics.G, i * rank * rank),
+                             pointer(statistics.M, i * rank * rank),
+                             pointer(statistics.C, i * width * rank),
+                             pointer(memory.factor, i * rank * rank),
+                             pointer(memory.previous, i * rank),
+                             scratch.data()};
+          vectors::with_widest([&] {
+            run_sequence(sequence, head, reading, scratch.data() + 5 * rank, i / heads, i % heads);
+          });
+        }
+      });
   return y;
 }
 

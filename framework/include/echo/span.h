@@ -23,6 +23,9 @@ Offsets host_offsets(const at::Tensor& starts, const at::Tensor& lengths, int64_
 // start begins at 0.
 at::Tensor token_positions(const at::Tensor& position, const at::Tensor& starts, int64_t length);
 
+// (B, T) bool: true for padding, the tokens from lengths (B) int64 on.
+at::Tensor padding(const at::Tensor& lengths, int64_t length);
+
 // Takes diagnostics and auxiliary losses from inside a forward pass.
 class Probe {
  public:

@@ -9,6 +9,10 @@
 
 namespace echo {
 
+// A state's memory as a kernel without gradients may write it in place: contiguous, and a copy
+// where a graph leans on it. Undefined stays undefined.
+at::Tensor writable(const at::Tensor& memory);
+
 struct StateOptions {
   int64_t batch = 1;
   int64_t capacity = 0;  // tokens that a growing memory should hold without growing; 0: no guess

@@ -5,20 +5,27 @@
 #include <cmath>
 #include <cstdint>
 
-// Loops over short vectors, and a way to compile what calls them for AVX2 and FMA whatever the rest
-// of the program is compiled for: a function marked ECHO_AVX2 has all that it calls inlined. Call
-// it only where use_avx2() is true. On other machines than x86-64 neither means anything.
-namespace echo {
+// Loops over short vectors, and a way to run what calls them with AVX2 and FMA whatever the rest of
+// the program is compiled for.
+namespace echo::vectors {
 
+// Runs body(), with all that it calls inlined into it, compiled for AVX2 and FMA where the machine
+// has them.
 #if defined(__x86_64__)
-#define ECHO_AVX2 __attribute__((target("avx2,fma"), flatten))
-inline bool use_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+template <class F>
+__attribute__((target("avx2,fma"), flatten)) void run_avx2(const F& body) {
+  body();
+}
+template <class F>
+void with_widest(const F& body) {
+  __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? run_avx2(body) : body();
+}
 #else
-#define ECHO_AVX2
-inline bool use_avx2() { return false; }
+template <class F>
+void with_widest(const F& body) {
+  body();
+}
 #endif
-
-namespace vectors {
 
 constexpr int64_t kLanes = 16;  // of which the compiler makes vectors
 
@@ -125,6 +132,4 @@ T softplus(T x) {
   return x > T(20) ? x : std::log1p(std::exp(x));
 }
 
-}  // namespace vectors
-
-}  // namespace echo
+}  // namespace echo::vectors

@@ -173,10 +173,9 @@ Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Te
   at::Tensor starts = span.starts;
   at::Tensor key = k;
   if (span.lengths.defined()) {
-    const at::Tensor t = at::arange(q.size(1), span.lengths.options());
-    const at::Tensor valid = t < span.lengths.unsqueeze(1);  // (B, T)
-    key = k.masked_fill(valid.logical_not().view({q.size(0), q.size(1), 1, 1}), 0);
-    if (starts.defined()) starts = starts.logical_and(valid);
+    const at::Tensor pad = padding(span.lengths, q.size(1));
+    key = k.masked_fill(pad.view({q.size(0), q.size(1), 1, 1}), 0);
+    if (starts.defined()) starts = starts.logical_and(pad.logical_not());
   }
   Attended attended =
       attend(q.transpose(1, 2), heads_first(key, heads), heads_first(v, heads), memory, starts);

@@ -141,13 +141,12 @@ Tensor times(const Tensor& grouped, const Tensor& decay, const Sizes& sizes) {
   return (grouped.unflatten(3, {sizes.ratio(), sizes.width}) * decay).flatten(3);
 }
 
-// The decays within a chunk, for pairs of rows that ranks repeat: times scores (B chunks, G, rows,
-// rows) it is (B chunks, H, rows, rows).
-Tensor weigh(const Tensor& within, const Tensor& scores, const Sizes& sizes) {
+// The decays within a chunk times numbers of pairs of rows, (B chunks, G or H, rows, rows), in
+// which ranks repeat: (B chunks, G, ratio, C, R, C, R).
+Tensor weigh(const Tensor& within, const Tensor& pairs, const Sizes& sizes) {
   const int64_t C = sizes.chunk, R = sizes.ranks;
-  return (scores.view({sizes.all(), sizes.groups, 1, C, R, C, R}) *
-          within.view({sizes.all(), sizes.groups, sizes.ratio(), C, 1, C, 1}))
-      .view({sizes.all(), sizes.heads, C * R, C * R});
+  return pairs.view({sizes.all(), sizes.groups, -1, C, R, C, R}) *
+         within.view({sizes.all(), sizes.groups, sizes.ratio(), C, 1, C, 1});
 }
 
 // A stretch in chunks, and what forward and backward both need of it.
@@ -164,7 +163,8 @@ struct Chunks {
         b(in_groups(b_, sizes)),
         c(in_groups(c_, sizes)),
         decays(decays_of(a, starts, sizes, own)),
-        weights(weigh(decays.within, product(c, b.mT()), sizes)) {}
+        weights(weigh(decays.within, product(c, b.mT()), sizes)
+                    .view({sizes.all(), sizes.heads, sizes.rows(), sizes.rows()})) {}
 
   Tensor kept() const { return times(x, for_rows(decays.out, sizes), sizes); }
   // (B chunks, G, ratio P, N) as (B, chunks, H, P, N)
@@ -237,14 +237,10 @@ Gradients scan_backward(const Chunks& chunks, const Tensor& before, const Tensor
   gradients.memory =
       at::addcmul(asked.select(1, 0), after.select(1, 0), chunks.decays.across.select(1, 0));
   const Tensor dy_heads = by_head(dy, sizes);
-  Tensor dscores = product(dy_heads, by_head(chunks.x, sizes).mT());
-  {
-    const int64_t C = sizes.chunk, R = sizes.ranks, G = sizes.groups;
-    dscores = (dscores.view({sizes.all(), G, sizes.ratio(), C, R, C, R}) *
-               chunks.decays.within.view({sizes.all(), G, sizes.ratio(), C, 1, C, 1}))
-                  .sum(2)
-                  .view({sizes.all(), G, C * R, C * R});
-  }
+  const Tensor dweights = product(dy_heads, by_head(chunks.x, sizes).mT());
+  const Tensor dscores = weigh(chunks.decays.within, dweights, sizes)
+                             .sum(2)
+                             .view({sizes.all(), sizes.groups, sizes.rows(), sizes.rows()});
   const Tensor after_grouped = chunks.grouped(after);
   const Tensor before_grouped = chunks.grouped(before.narrow(1, 0, sizes.chunks));
   const Tensor dx_within = product(chunks.weights.mT(), dy_heads);
@@ -362,17 +358,6 @@ struct Step {
   }
 };
 
-template <class T>
-void run_step(const Step<T>& step, T* y, T* memory, T decay, const T* x, const T* b, const T* c) {
-  step.run(y, memory, decay, x, b, c);
-}
-
-template <class T>
-ECHO_AVX2 void run_step_avx2(const Step<T>& step, T* y, T* memory, T decay, const T* x, const T* b,
-                             const T* c) {
-  step.run(y, memory, decay, x, b, c);
-}
-
 // Token by token, into the memory given (contiguous). starts (B, T) bool, lengths (B) or undefined.
 template <class T>
 Tensor scan_steps(const Tensor& x, const Tensor& a, const Tensor& b, const Tensor& c,
@@ -392,28 +377,29 @@ Tensor scan_steps(const Tensor& x, const Tensor& a, const Tensor& b, const Tenso
   const T* const decays = as.const_data_ptr<T>();
   const T* const keys = bs.const_data_ptr<T>();
   const T* const queries = cs.const_data_ptr<T>();
-  const auto run = use_avx2() ? run_step_avx2<T> : run_step<T>;
   const Step<T> step{R, P, N, H * P, G * N, H * P, own};
-  parallel_for(
-      0, B * H, std::max<int64_t>(1, (1 << 16) / (P * N)), [&](int64_t begin, int64_t end) {
-        std::vector<T> spare;  // takes what padding would do to the memory
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t row = i / H, h = i % H, g = h / sizes.ratio();
-          T* const own = kept + i * P * N;
-          for (int64_t t = 0; t < L; ++t) {
-            const int64_t at = row * L + t;
-            T* now = own;
-            if (lengths && t >= lengths[row]) {
-              spare.assign(own, own + P * N);
-              now = spare.data();
-            }
-            const T decay = starts && starts[at] ? T(0) : std::exp(decays[at * H + h]);
-            if (decay == T(0)) std::fill(now, now + P * N, T(0));
-            run(step, to + at * R * H * P + h * P, now, decay, from + at * R * H * P + h * P,
-                keys + (at * R * G + g) * N, queries + (at * R * G + g) * N);
-          }
-        }
-      });
+  parallel_for(0, B * H, std::max<int64_t>(1, (1 << 16) / (P * N)),
+               [&](int64_t begin, int64_t end) {
+                 std::vector<T> spare;  // takes what padding would do to the memory
+                 for (int64_t i = begin; i < end; ++i) {
+                   const int64_t row = i / H, h = i % H, g = h / sizes.ratio();
+                   T* const own = kept + i * P * N;
+                   for (int64_t t = 0; t < L; ++t) {
+                     const int64_t at = row * L + t;
+                     T* now = own;
+                     if (lengths && t >= lengths[row]) {
+                       spare.assign(own, own + P * N);
+                       now = spare.data();
+                     }
+                     const T decay = starts && starts[at] ? T(0) : std::exp(decays[at * H + h]);
+                     if (decay == T(0)) std::fill(now, now + P * N, T(0));
+                     const int64_t head = at * R * H * P + h * P, group = (at * R * G + g) * N;
+                     vectors::with_widest([&] {
+                       step.run(to + head, now, decay, from + head, keys + group, queries + group);
+                     });
+                   }
+                 }
+               });
   return y;
 }
 
@@ -427,17 +413,16 @@ Scanned state_space_scan(const Tensor& x, const Tensor& a, const Tensor& b, cons
                                       << c.sizes());
   const int64_t length = x.size(1);
   if (memory.defined() && length <= kSteps && x.is_cpu() && !c10::GradMode::is_enabled()) {
-    const Tensor kept = memory.requires_grad() ? memory.detach().clone() : memory.contiguous();
+    const Tensor kept = writable(memory);
     const auto run = x.scalar_type() == at::kDouble ? scan_steps<double> : scan_steps<float>;
     return {run(x, a, b, c, kept, span, own), kept};
   }
   Tensor input = x, decay = a, starts = span.starts;
   if (span.lengths.defined()) {
-    const Tensor padding =
-        at::arange(length, span.lengths.options()) >= span.lengths.unsqueeze(1);  // (B, T)
-    input = x.masked_fill(padding.view({x.size(0), length, 1, 1, 1}), 0);
-    decay = a.masked_fill(padding.unsqueeze(2), 0);
-    if (starts.defined()) starts = starts.logical_and(padding.logical_not());
+    const Tensor pad = padding(span.lengths, length);
+    input = x.masked_fill(pad.view({x.size(0), length, 1, 1, 1}), 0);
+    decay = a.masked_fill(pad.unsqueeze(2), 0);
+    if (starts.defined()) starts = starts.logical_and(pad.logical_not());
   }
   Scanned scanned = scan_pieces(input, decay, b, c, memory, starts, own);
   if (!memory.defined()) scanned.memory = Tensor();

@@ -60,4 +60,14 @@ inline at::Tensor random(at::IntArrayRef shape, uint64_t seed, at::ScalarType dt
   return at::empty(shape, at::kDouble).normal_(0, 1, stream).to(dtype);
 }
 
+// (2, T): around the edges of chunks, the first token among them.
+inline at::Tensor some_starts(int64_t length) {
+  at::Tensor starts = at::zeros({2, length}, at::kBool);
+  for (const int64_t t : {0, 10, 63, 64, 100, 128}) {
+    if (t < length) starts[0][t] = true;
+  }
+  if (length > 70) starts[1][70] = true;
+  return starts;
+}
+
 }  // namespace echo

@@ -26,15 +26,6 @@ void expect_chunks_equal_tokens(int64_t length, int64_t heads, int64_t groups, c
                inputs(length, heads, groups), 1e-12);
 }
 
-at::Tensor some_starts(int64_t length) {
-  at::Tensor starts = at::zeros({2, length}, at::kBool);
-  for (const int64_t t : {0, 10, 63, 64, 100, 128}) {
-    if (t < length) starts[0][t] = true;
-  }
-  if (length > 70) starts[1][70] = true;
-  return starts;
-}
-
 TEST(LinearAttentionTest, ChunksEqualTokens) {
   for (const int64_t length : {1, 2, 63, 64, 65, 200}) {
     expect_chunks_equal_tokens(length, 2, 2, {});

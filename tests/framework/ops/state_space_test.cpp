@@ -41,15 +41,6 @@ void expect_chunks_equal_tokens(const Shape& shape, const Span& span = {}) {
                1e-11);
 }
 
-at::Tensor some_starts(int64_t length) {
-  at::Tensor starts = at::zeros({2, length}, at::kBool);
-  for (const int64_t t : {0, 10, 63, 64, 100, 128}) {
-    if (t < length) starts[0][t] = true;
-  }
-  if (length > 70) starts[1][70] = true;
-  return starts;
-}
-
 TEST(StateSpaceScanTest, ChunksEqualTokens) {
   for (const int64_t length : {1, 2, 63, 64, 65, 200}) expect_chunks_equal_tokens({length});
 }
