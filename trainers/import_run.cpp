@@ -7,8 +7,6 @@
 
 #include <echo/error.h>
 
-#include <system_error>
-
 namespace echo {
 
 namespace fs = std::filesystem;
@@ -49,22 +47,13 @@ ImportedRun import_run(const ImportRequest& request, Plugins& plugins) {
     throw ConfigError(path + " exists already; name another run folder with --run, or remove it");
   const ImportedModel imported =
       import_model(request.checkpoint, name_of(folder.path()), plugins.registry());
-  const fs::path parent = fs::absolute(folder.path()).parent_path();
-  const RunFolder temporary(parent / (".importing-" + name_of(folder.path())));
-  std::error_code ignored;
   try {
-    fs::remove_all(temporary.path());  // of a process that was killed
-    fs::create_directories(temporary.path());
-    write_run(temporary, imported, request, plugins);
-    fs::rename(temporary.path(), folder.path());
-    sync_folder(parent);
+    write_folder(folder.path(), [&](const fs::path& temporary) {
+      write_run(RunFolder(temporary), imported, request, plugins);
+    });
   } catch (const fs::filesystem_error& failure) {
-    fs::remove_all(temporary.path(), ignored);
     throw Error("cannot write the run folder " + path + ": " + failure.code().message() +
                 "; choose another one with --run");
-  } catch (...) {
-    fs::remove_all(temporary.path(), ignored);
-    throw;
   }
   return {folder, imported.class_name, imported.model->parameter_count(),
           static_cast<int64_t>(imported.recipe.model.blocks.size())};

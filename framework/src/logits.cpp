@@ -7,7 +7,6 @@
 #include <echo/error.h>
 
 #include <algorithm>
-#include <system_error>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -71,14 +70,7 @@ void write_logits(Model& model, const std::vector<int64_t>& tokens, std::optiona
   SafetensorsWriter writer(temporary, {{"logits", logits}});
   write(writer, model, tokens, chunk);
   writer.finish();
-  std::error_code failure;
-  fs::rename(temporary, file, failure);
-  if (failure) {
-    std::error_code ignored;
-    fs::remove(temporary, ignored);
-    throw Error("cannot write " + file.string() + ": " + failure.message());
-  }
-  sync_folder(file.has_parent_path() ? file.parent_path() : ".");
+  publish_file(temporary, file);
 }
 
 }  // namespace echo

@@ -53,12 +53,35 @@ void replace_file(const std::filesystem::path& path, std::string_view content) {
   FileWriter writer(temporary);
   writer.write(content);
   writer.finish();
+  publish_file(temporary, path);
+}
+
+void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
   if (::rename(temporary.c_str(), path.c_str()) != 0) {
     const std::string reason = std::strerror(errno);
     ::unlink(temporary.c_str());
     throw Error("cannot write " + path.string() + ": " + reason);
   }
   sync_folder(path.has_parent_path() ? path.parent_path() : ".");
+}
+
+void write_folder(const std::filesystem::path& folder,
+                  const std::function<void(const std::filesystem::path& temporary)>& fill) {
+  const std::filesystem::path whole = std::filesystem::absolute(folder);
+  const std::filesystem::path parent = whole.parent_path();
+  const std::filesystem::path temporary = parent / (".writing-" + whole.filename().string());
+  try {
+    std::filesystem::remove_all(temporary);  // of a process that was killed
+    std::filesystem::create_directories(temporary);
+    fill(temporary);
+    sync_folder(temporary);
+    std::filesystem::rename(temporary, whole);
+    sync_folder(parent);
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove_all(temporary, ignored);
+    throw;
+  }
 }
 
 void sync_folder(const std::filesystem::path& folder) {

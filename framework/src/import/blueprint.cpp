@@ -1,5 +1,7 @@
 #include "framework/src/import/blueprint.h"
 
+#include "framework/src/import/config.h"
+
 #include <echo/error.h>
 
 #include <numeric>
@@ -16,10 +18,9 @@ Link same(const std::string& stored, const std::string& parameter) {
 }
 
 std::vector<int64_t> row_range(int64_t first, int64_t count) {
-  constexpr int64_t kMost = int64_t{1} << 24;
-  if (count > kMost) {
+  if (count > Config::kLargestCount) {
     throw ConfigError("config.json asks for a layer of " + std::to_string(count) +
-                      " rows; allowed: at most " + std::to_string(kMost));
+                      " rows; allowed: at most " + std::to_string(Config::kLargestCount));
   }
   std::vector<int64_t> rows(static_cast<size_t>(count));
   std::iota(rows.begin(), rows.end(), first);

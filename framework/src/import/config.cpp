@@ -16,7 +16,6 @@ namespace {
 
 using Json = Config::Json;
 
-constexpr int64_t kMost = int64_t{1} << 24;  // no size of a model is larger
 constexpr const char* kFloat = "__float__";  // how transformers 5 writes what JSON has no form for
 
 // transformers 4 writes a bare Infinity, which is no JSON: it becomes the form of version 5.
@@ -108,9 +107,9 @@ const Json& Config::required(const std::string& field) {
 int64_t Config::count(const std::string& field, std::optional<int64_t> fallback) {
   if (fallback && !find(field)) return *fallback;
   const Json& value = required(field);
-  const bool whole =
-      value.is_number_integer() && value.get<int64_t>() >= 1 && value.get<int64_t>() <= kMost;
-  if (!whole) refuse(field, "it takes a whole number from 1 to " + std::to_string(kMost));
+  const bool whole = value.is_number_integer() && value.get<int64_t>() >= 1 &&
+                     value.get<int64_t>() <= kLargestCount;
+  if (!whole) refuse(field, "it takes a whole number from 1 to " + std::to_string(kLargestCount));
   return value.get<int64_t>();
 }
 

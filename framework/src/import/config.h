@@ -17,6 +17,7 @@ namespace echo {
 class Config {
  public:
   using Json = nlohmann::ordered_json;
+  static constexpr int64_t kLargestCount = int64_t{1} << 24;  // no size of a model is larger
 
   static Config read(const std::filesystem::path& file);
   Config(std::string file, Json fields);
@@ -27,7 +28,7 @@ class Config {
   const Json* find(const std::string& field);
   bool is_written_null(const std::string& field) const;
 
-  // From 1 to 2^24. Without a fallback the field must be there.
+  // From 1 to kLargestCount. Without a fallback the field must be there.
   int64_t count(const std::string& field, std::optional<int64_t> fallback = {});
   // Finite, or infinity where it is allowed. Infinity comes bare or as {"__float__": "Infinity"}.
   double number(const std::string& field, std::optional<double> fallback = {});

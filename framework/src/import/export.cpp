@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <unistd.h>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -166,25 +165,16 @@ void write_tensors(const fs::path& file, const Blueprint& blueprint, const Param
   writer.finish();
 }
 
-void write_folder(const fs::path& folder, const Plan& plan, const Parameters& parameters) {
-  const fs::path temporary = folder.string() + ".writing-" + std::to_string(::getpid());
+void write_checkpoint(const fs::path& folder, const Plan& plan, const Parameters& parameters) {
   try {
-    fs::create_directories(temporary);
-    write_tensors(temporary / "model.safetensors", plan.blueprint, parameters);
-    FileWriter config(temporary / "config.json");
-    config.write(plan.config.dump(2) + "\n");
-    config.finish();
-    sync_folder(temporary);
-    fs::rename(temporary, folder);
-    sync_folder(fs::absolute(folder).parent_path());
+    write_folder(folder, [&](const fs::path& temporary) {
+      write_tensors(temporary / "model.safetensors", plan.blueprint, parameters);
+      FileWriter config(temporary / "config.json");
+      config.write(plan.config.dump(2) + "\n");
+      config.finish();
+    });
   } catch (const fs::filesystem_error& failure) {
-    std::error_code ignored;
-    fs::remove_all(temporary, ignored);
     throw Error("cannot write " + folder.string() + ": " + failure.code().message());
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove_all(temporary, ignored);
-    throw;
   }
 }
 
@@ -231,7 +221,7 @@ std::string export_model(const Recipe& recipe, const Model& model, const fs::pat
     if (!plan.misfit) {
       const c10::NoGradGuard no_gradients;
       rename_parts(plan.blueprint, places, architecture.kinds.size());
-      write_folder(folder, plan, parameters_of(model));
+      write_checkpoint(folder, plan, parameters_of(model));
       return architecture.name;
     }
     if (nearest && plan.misfit->fitting <= nearest->fitting) continue;
