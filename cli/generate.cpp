@@ -1,4 +1,5 @@
 #include "cli/command.h"
+#include "cli/input.h"
 #include "cli/numbers.h"
 #include "cli/tokens.h"
 #include "framework/src/generation.h"
@@ -43,15 +44,7 @@ struct GenerateArguments {
 // All of a file, its last line's end included.
 std::string read_prompt(const std::string& file) {
   const std::string name = "--prompt-file " + shell_word(file);
-  std::ifstream opened;
-  if (file != "-") {
-    if (std::filesystem::is_directory(file))
-      throw ConfigError(name + " is a folder; name a file in it");
-    opened.open(file, std::ios::binary);
-    if (!opened) throw ConfigError(name + " cannot be read: " + std::strerror(errno));
-  }
-  std::istream& stream = file == "-" ? std::cin : opened;
-  std::string text(std::istreambuf_iterator<char>(stream), {});
+  const std::string text = read_input(file, name);
   if (text.empty()) throw ConfigError(name + " is empty; leave it out to begin with a new line");
   return text;
 }

@@ -1,34 +1,18 @@
 #include "cli/tokens.h"
 
+#include "cli/input.h"
 #include "cli/numbers.h"
 #include "trainers/text.h"
 
 #include <echo/error.h>
 
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <iostream>
-#include <iterator>
+#include <cctype>
 
 namespace echo::cli {
 
 namespace {
 
 bool is_file(const std::string& text) { return text == "-" || text.rfind('@', 0) == 0; }
-
-std::string content_of(const std::string& file, const std::string& name) {
-  std::ifstream opened;
-  if (file != "-") {
-    if (std::filesystem::is_directory(file))
-      throw ConfigError(name + " is a folder; name a file in it");
-    opened.open(file, std::ios::binary);
-    if (!opened) throw ConfigError(name + " cannot be read: " + std::strerror(errno));
-  }
-  std::istream& stream = file == "-" ? std::cin : opened;
-  return std::string(std::istreambuf_iterator<char>(stream), {});
-}
 
 // Numbers with single commas between them, whatever stood there.
 std::string with_commas(const std::string& content) {
@@ -57,7 +41,7 @@ CLI::Validator token_list() {
 std::vector<int64_t> read_tokens(const std::string& text) {
   if (!is_file(text)) return split_numbers(text);
   const std::string name = "--tokens " + shell_word(text);
-  std::string list = with_commas(content_of(text == "-" ? text : text.substr(1), name));
+  std::string list = with_commas(read_input(text == "-" ? text : text.substr(1), name));
   if (list.empty()) throw ConfigError(name + " is empty; it takes whole numbers");
   const std::string mistake = whole_numbers()(list);
   if (!mistake.empty()) {
