@@ -1,5 +1,6 @@
 #pragma once
 
+#include <echo/error.h>
 #include <echo/testing.h>
 
 #include <gtest/gtest.h>
@@ -26,6 +27,18 @@ std::unique_ptr<M> make_mixer(O options, const Place& place, uint64_t seed = 0) 
   auto mixer = std::make_unique<M>(options, place);
   initialize(*mixer, seed);
   return mixer;
+}
+
+// What options of this kind say of themselves at a width of 48, and of which field; empty: nothing.
+template <class O>
+std::string refusal(O options, const std::string& field) {
+  try {
+    options.complete(Place{.width = 48});
+  } catch (const FieldError& error) {
+    EXPECT_EQ(error.field(), field);
+    return error.what();
+  }
+  return "";
 }
 
 }  // namespace echo

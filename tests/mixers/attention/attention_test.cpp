@@ -36,28 +36,18 @@ TEST(AttentionTest, ConformsWithoutPositions) {
                              {.silent = {"k_proj.bias"}});
 }
 
-std::string refusal(AttentionOptions options, int64_t width, const std::string& field) {
-  try {
-    options.complete({.width = width});
-  } catch (const FieldError& error) {
-    EXPECT_EQ(error.field(), field);
-    return error.what();
-  }
-  return "";
-}
-
 TEST(AttentionTest, RefusesGroupsThatDoNotDivideTheHeads) {
-  EXPECT_EQ(refusal({.heads = 6, .kv_heads = 4}, 48, "kv_heads"),
+  EXPECT_EQ(refusal<AttentionOptions>({.heads = 6, .kv_heads = 4}, "kv_heads"),
             "kv_heads is 4, which does not divide the 6 heads");
 }
 
 TEST(AttentionTest, RefusesHeadsThatDoNotDivideTheWidth) {
-  EXPECT_EQ(refusal({.heads = 5}, 48, "heads"),
+  EXPECT_EQ(refusal<AttentionOptions>({.heads = 5}, "heads"),
             "heads is 5, which does not divide the width 48; give head_width, or other heads");
 }
 
 TEST(AttentionTest, RefusesAnOddNumberOfTurnedDimensions) {
-  EXPECT_EQ(refusal({.heads = 4, .rope_fraction = 0.25}, 48, "rope_fraction"),
+  EXPECT_EQ(refusal<AttentionOptions>({.heads = 4, .rope_fraction = 0.25}, "rope_fraction"),
             "rotary positions turn pairs, and this fraction of a head's 12 dimensions is 3; make "
             "it an even number, or rope_theta null");
 }

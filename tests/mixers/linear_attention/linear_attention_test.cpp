@@ -32,30 +32,21 @@ TEST(LinearAttentionMixerTest, ConformsWithRelu) {
       LinearAttentionOptions{.heads = 2, .feature_map = FeatureMap::relu, .normalize = true});
 }
 
-std::string refusal(LinearAttentionOptions options, const std::string& field) {
-  try {
-    options.complete({.width = 48});
-  } catch (const FieldError& error) {
-    EXPECT_EQ(error.field(), field);
-    return error.what();
-  }
-  return "";
-}
-
 TEST(LinearAttentionMixerTest, RefusesASumOfWeightsThatCanVanish) {
-  EXPECT_EQ(refusal({.feature_map = FeatureMap::identity, .normalize = true}, "normalize"),
+  EXPECT_EQ(refusal<LinearAttentionOptions>(
+                {.feature_map = FeatureMap::identity, .normalize = true}, "normalize"),
             "normalize divides by a sum of weights, which can vanish where features are negative; "
             "take feature_map relu or elu, or normalize: false");
 }
 
 TEST(LinearAttentionMixerTest, RefusesHeadsThatDoNotDivideTheWidth) {
-  EXPECT_EQ(refusal({.heads = 5}, "heads"),
+  EXPECT_EQ(refusal<LinearAttentionOptions>({.heads = 5}, "heads"),
             "heads is 5, which does not divide the width 48; give key_width and value_width, or "
             "other heads");
 }
 
 TEST(LinearAttentionMixerTest, RefusesGroupsThatDoNotDivideTheHeads) {
-  EXPECT_EQ(refusal({.heads = 6, .kv_heads = 4}, "kv_heads"),
+  EXPECT_EQ(refusal<LinearAttentionOptions>({.heads = 6, .kv_heads = 4}, "kv_heads"),
             "kv_heads is 4, which does not divide the 6 heads");
 }
 

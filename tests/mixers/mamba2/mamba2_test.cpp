@@ -53,29 +53,19 @@ TEST(Mamba2Test, TheScanComputesWhatTheReferenceDoes) {
     EXPECT_LT(testing::rms_ratio(leaf.grad(), file.tensors.at(name)), 1e-6) << name;
 }
 
-std::string refusal(Mamba2Options options, const std::string& field) {
-  try {
-    options.complete({.width = 48});
-  } catch (const FieldError& error) {
-    EXPECT_EQ(error.field(), field);
-    return error.what();
-  }
-  return "";
-}
-
 TEST(Mamba2Test, RefusesAHeadWidthThatDoesNotDivideTheInnerWidth) {
-  EXPECT_EQ(refusal({.head_width = 64}, "head_width"),
+  EXPECT_EQ(refusal<Mamba2Options>({.head_width = 64}, "head_width"),
             "head_width 64 does not divide the inner width 96 (2 x 48); choose a divisor of it");
 }
 
 TEST(Mamba2Test, RefusesGroupsThatDoNotDivideTheHeads) {
-  EXPECT_EQ(refusal({.head_width = 16, .groups = 4}, "groups"),
+  EXPECT_EQ(refusal<Mamba2Options>({.head_width = 16, .groups = 4}, "groups"),
             "groups is 4, which does not divide the 6 heads (inner width 96 / head_width 16)");
 }
 
 TEST(Mamba2Test, RefusesLimitsThatAreNoInterval) {
   for (const std::vector<double>& limits : {std::vector<double>{0.1}, {0.2, 0.1}}) {
-    EXPECT_EQ(refusal({.head_width = 16, .dt_limit = limits}, "dt_limit"),
+    EXPECT_EQ(refusal<Mamba2Options>({.head_width = 16, .dt_limit = limits}, "dt_limit"),
               "dt_limit is a least and a largest time step, as in [0, null] or [1e-3, 0.1]");
   }
 }

@@ -34,27 +34,17 @@ TEST(Mamba3Test, ConformsWithOddWidthsAndANorm) {
       Mamba3Options{.head_width = 8, .state = 4, .mimo_rank = 2, .output_norm = true});
 }
 
-std::string refusal(Mamba3Options options, const std::string& field) {
-  try {
-    options.complete({.width = 48});
-  } catch (const FieldError& error) {
-    EXPECT_EQ(error.field(), field);
-    return error.what();
-  }
-  return "";
-}
-
 TEST(Mamba3Test, RefusesWidthsThatDoNotFit) {
-  EXPECT_EQ(refusal({.head_width = 64}, "head_width"),
+  EXPECT_EQ(refusal<Mamba3Options>({.head_width = 64}, "head_width"),
             "head_width 64 does not divide the inner width 96 (2 x 48); choose a divisor of it");
-  EXPECT_EQ(refusal({.head_width = 16, .groups = 4}, "groups"),
+  EXPECT_EQ(refusal<Mamba3Options>({.head_width = 16, .groups = 4}, "groups"),
             "groups is 4, which does not divide the 6 heads (inner width 96 / head_width 16)");
-  EXPECT_EQ(refusal({.head_width = 16, .state = 5}, "state"),
+  EXPECT_EQ(refusal<Mamba3Options>({.head_width = 16, .state = 5}, "state"),
             "state is 5; pairs turn, so it must be even");
-  EXPECT_EQ(refusal({.head_width = 16, .state = 6}, "state"),
+  EXPECT_EQ(refusal<Mamba3Options>({.head_width = 16, .state = 6}, "state"),
             "state is 6; with rope_fraction 0.5 half of its pairs turn, so it must be a multiple "
             "of 4");
-  EXPECT_EQ(refusal({.head_width = 16, .rope_fraction = 0.7}, "rope_fraction"),
+  EXPECT_EQ(refusal<Mamba3Options>({.head_width = 16, .rope_fraction = 0.7}, "rope_fraction"),
             "rope_fraction is 0.5 or 1: the share of the state that turns");
 }
 
