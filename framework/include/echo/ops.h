@@ -88,4 +88,21 @@ Scanned state_space_scan(const at::Tensor& x, const at::Tensor& a, const at::Ten
                          const at::Tensor& c, const at::Tensor& memory, const Span& span,
                          OwnToken own = OwnToken::read);
 
+// The delta rule with decay, per head: S~ = exp(g_t) S_{t-1}, u_t = beta_t (v_t - S~^T k_t),
+// S_t = S~ + k_t u_t^T, o_t = S_t^T q_t; by chunks of tokens (arXiv 2406.06484, 2412.06464,
+// 2510.26692). Starts and lengths as above. A few tokens without gradients are read one by one, and
+// written into the memory in place.
+//
+// q, k (B, T, G, K), v (B, T, H, V), g at most 0: (B, T, H), or (B, T, H, K) for a decay per
+// channel of a key, or undefined (0); beta (B, T, H), memory (B, H, K, V) or undefined (zeros; no
+// memory is returned then); head h reads group h / (H / G). All of one dtype, float32 or float64.
+Attended gated_delta_rule(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const at::Tensor& g, const at::Tensor& beta, const at::Tensor& memory,
+                          const Span& span);
+
+// S_t = Diag(exp g_t) S_{t-1} + k_t v_t^T, o_t = S_t^T q_t, in the same way. q (B, T, H, K), k and
+// g (B, T, G, K), v (B, T, G, V), memory (B, H, K, V) or undefined.
+Attended gated_linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                const at::Tensor& g, const at::Tensor& memory, const Span& span);
+
 }  // namespace echo

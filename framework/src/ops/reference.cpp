@@ -115,4 +115,48 @@ Scanned state_space_scan(const at::Tensor& x, const at::Tensor& a, const at::Ten
   return {at::stack(outputs, 1), s};
 }
 
+namespace {
+
+// beta undefined: v is written as it is.
+Attended recur(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& g,
+               const at::Tensor& beta, const at::Tensor& memory, const Span& span) {
+  const int64_t heads = std::max(q.size(2), v.size(2));
+  const auto token = [&](const at::Tensor& x, int64_t t) {  // (B, H, ...)
+    return x.select(1, t).repeat_interleave(heads / x.size(2), 1);
+  };
+  at::Tensor s =
+      memory.defined() ? memory : at::zeros({q.size(0), heads, q.size(3), v.size(3)}, q.options());
+  std::vector<at::Tensor> outputs;
+  for (int64_t t = 0; t < q.size(1); ++t) {
+    at::Tensor next = s;
+    if (g.defined()) {
+      const at::Tensor decay = token(g, t).exp();
+      next = next * (g.dim() == 4 ? decay.unsqueeze(3) : decay.unsqueeze(2).unsqueeze(3));
+    }
+    if (span.starts.defined())
+      next = next.masked_fill(span.starts.select(1, t).view({-1, 1, 1, 1}), 0);
+    const at::Tensor key = token(k, t).unsqueeze(2);  // (B, H, 1, K)
+    at::Tensor written = token(v, t).unsqueeze(2);
+    if (beta.defined())
+      written = (written - at::matmul(key, next)) * token(beta, t).unsqueeze(2).unsqueeze(3);
+    next = next + key.mT() * written;
+    outputs.push_back(at::matmul(token(q, t).unsqueeze(2), next).squeeze(2));
+    s = span.lengths.defined() ? at::where((span.lengths > t).view({-1, 1, 1, 1}), next, s) : next;
+  }
+  return {at::stack(outputs, 1), s};
+}
+
+}  // namespace
+
+Attended gated_delta_rule(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const at::Tensor& g, const at::Tensor& beta, const at::Tensor& memory,
+                          const Span& span) {
+  return recur(q, k, v, g, beta, memory, span);
+}
+
+Attended gated_linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                const at::Tensor& g, const at::Tensor& memory, const Span& span) {
+  return recur(q, k, v, g, {}, memory, span);
+}
+
 }  // namespace echo::reference

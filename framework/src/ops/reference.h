@@ -25,5 +25,10 @@ Scanned state_space_scan(const at::Tensor& x, const at::Tensor& a, const at::Ten
                          OwnToken own);
 Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                           const at::Tensor& memory, const Span& span);
+Attended gated_delta_rule(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                          const at::Tensor& g, const at::Tensor& beta, const at::Tensor& memory,
+                          const Span& span);
+Attended gated_linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                const at::Tensor& g, const at::Tensor& memory, const Span& span);
 
 }  // namespace echo::reference

@@ -1,0 +1,166 @@
+#include "framework/src/ops/delta_chunks.h"
+#include "framework/src/ops/delta_step.h"
+#include "framework/src/ops/kernel.h"
+
+#include <echo/ops.h>
+
+#include <algorithm>
+#include <vector>
+
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace echo {
+
+namespace {
+
+using at::Tensor;
+using ops::DeltaInputs;
+using ops::DeltaOutputs;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Chunks that are worked on at once: between them only a memory travels.
+constexpr int64_t kChunksAtOnce = 64;
+
+// Up to so many tokens are read one by one where gradients are off.
+constexpr int64_t kSteps = 4;
+
+std::optional<Tensor> given(const Tensor& tensor) {
+  return tensor.defined() ? std::optional<Tensor>(tensor) : std::nullopt;
+}
+
+Tensor memory_after(const DeltaInputs& inputs, const DeltaOutputs& outputs) {
+  return outputs.before.select(0, outputs.before.size(0) - 1)
+      .unflatten(0, {inputs.v.size(0), inputs.v.size(2)})
+      .clone();
+}
+
+class DeltaFunction : public torch::autograd::Function<DeltaFunction> {
+ public:
+  static variable_list forward(AutogradContext* context, const Tensor& q, const Tensor& k,
+                               const Tensor& v, const std::optional<Tensor>& g,
+                               const std::optional<Tensor>& beta,
+                               const std::optional<Tensor>& memory,
+                               const std::optional<Tensor>& starts) {
+    const auto maybe = [](const std::optional<Tensor>& tensor) {
+      return tensor.value_or(Tensor());
+    };
+    const DeltaInputs inputs{q, k, v, maybe(g), maybe(beta), maybe(memory), maybe(starts)};
+    const DeltaOutputs outputs = ops::delta_forward(inputs);
+    context->save_for_backward(
+        {q, k, v, inputs.g, inputs.beta, inputs.starts, outputs.o, outputs.before});
+    context->saved_data["memory"] = memory.has_value();
+    context->set_materialize_grads(false);
+    return {outputs.o, memory_after(inputs, outputs)};
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    ops::refuse_second_derivative("the delta rule");
+    const variable_list saved = context->get_saved_variables();
+    const DeltaInputs inputs{saved[0], saved[1], saved[2], saved[3], saved[4], {}, saved[5]};
+    const Tensor d_o = gradients[0].defined() ? gradients[0] : at::zeros_like(saved[6]);
+    const DeltaInputs back = ops::delta_backward(inputs, {saved[6], saved[7]}, d_o, gradients[1]);
+    const bool given = context->saved_data["memory"].toBool();
+    return {back.q, back.k, back.v, back.g, back.beta, given ? back.memory : Tensor(), Tensor()};
+  }
+};
+
+// The tokens [first, first + count) of a stretch, from that memory.
+DeltaInputs piece_of(const DeltaInputs& in, int64_t first, int64_t count, const Tensor& memory) {
+  const auto cut = [&](const Tensor& x) {
+    return x.defined() && count < x.size(1) ? x.narrow(1, first, count) : x;
+  };
+  return {cut(in.q), cut(in.k), cut(in.v), cut(in.g), cut(in.beta), memory, cut(in.starts)};
+}
+
+// No token of the stretch is padding that would change the memory.
+Attended attend_pieces(const DeltaInputs& in) {
+  const bool graph = ops::needs_graph(in.q, in.k, in.v, in.g, in.beta, in.memory);
+  const int64_t length = in.q.size(1);
+  const int64_t piece =
+      std::max<int64_t>(1, kChunksAtOnce / in.q.size(0)) * ops::delta_chunk(length);
+  std::vector<Tensor> outputs;
+  Tensor now = in.memory;
+  for (int64_t first = 0; first < length; first += piece) {
+    const DeltaInputs part = piece_of(in, first, std::min(piece, length - first), now);
+    if (graph) {
+      const variable_list results =
+          DeltaFunction::apply(part.q, part.k, part.v, given(part.g), given(part.beta),
+                               given(part.memory), given(part.starts));
+      outputs.push_back(results[0]);
+      now = results[1];
+    } else {
+      const DeltaOutputs result = ops::delta_forward(part);
+      outputs.push_back(result.o);
+      now = memory_after(part, result);
+    }
+  }
+  return {outputs.size() == 1 ? outputs[0] : at::cat(outputs, 1), now};
+}
+
+Attended attend(DeltaInputs in, const Span& span) {
+  const bool memory = in.memory.defined();
+  const int64_t length = in.q.size(1);
+  const bool kernel = in.v.scalar_type() == at::kFloat || in.v.scalar_type() == at::kDouble;
+  if (memory && kernel && length <= kSteps && in.v.is_cpu() && !c10::GradMode::is_enabled()) {
+    const Tensor kept = writable(in.memory);
+    return {ops::recur_in_place(in.q, in.k, in.v, in.g, in.beta, kept, span), kept};
+  }
+  in.starts = span.starts;
+  if (span.lengths.defined()) {
+    const Tensor pad = padding(span.lengths, length);
+    const auto cleared = [&](const Tensor& x) {
+      if (!x.defined()) return x;
+      const Tensor mask = pad.unsqueeze(2);
+      return x.masked_fill(x.dim() == 4 ? mask.unsqueeze(3) : mask, 0);
+    };
+    in.k = cleared(in.k);
+    in.v = cleared(in.v);
+    in.g = cleared(in.g);
+    in.beta = cleared(in.beta);
+    if (in.starts.defined()) in.starts = in.starts.logical_and(pad.logical_not());
+  }
+  Attended attended = attend_pieces(in);
+  if (!memory) attended.memory = Tensor();
+  return attended;
+}
+
+// (B, T, G, W) -> (B, T, H, W): head h has what group h / (H / G) has.
+Tensor repeated(const Tensor& x, int64_t heads) {
+  if (x.size(2) == heads) return x;
+  return x.unsqueeze(3)
+      .expand({x.size(0), x.size(1), x.size(2), heads / x.size(2), x.size(3)})
+      .flatten(2, 3);
+}
+
+}  // namespace
+
+Attended gated_delta_rule(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& g,
+                          const Tensor& beta, const Tensor& memory, const Span& span) {
+  const int64_t heads = v.size(2);
+  ECHO_CHECK(q.dim() == 4 && q.sizes() == k.sizes() && heads % q.size(2) == 0 &&
+                 beta.size(2) == heads && (!g.defined() || g.size(2) == heads),
+             "a delta rule of " << q.sizes() << ", " << k.sizes() << ", " << v.sizes());
+  const bool channels = g.defined() && g.dim() == 4;
+  return attend({channels ? repeated(q, heads) : q,
+                 channels ? repeated(k, heads) : k,
+                 v,
+                 g,
+                 beta,
+                 memory,
+                 {}},
+                span);
+}
+
+Attended gated_linear_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& g,
+                                const Tensor& memory, const Span& span) {
+  const int64_t heads = q.size(2);
+  ECHO_CHECK(k.sizes() == g.sizes() && k.size(2) == v.size(2) && heads % k.size(2) == 0 &&
+                 q.size(3) == k.size(3),
+             "gated linear attention of " << q.sizes() << ", " << k.sizes() << ", " << v.sizes()
+                                          << ", " << g.sizes());
+  return attend({q, repeated(k, heads), repeated(v, heads), repeated(g, heads), {}, memory, {}},
+                span);
+}
+
+}  // namespace echo
