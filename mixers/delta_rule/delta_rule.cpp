@@ -1,5 +1,7 @@
 #include "mixers/delta_rule/delta_rule.h"
 
+#include "mixers/delta_rule/step_kernel.h"
+
 #include <echo/error.h>
 #include <echo/ops.h>
 #include <echo/sizes.h>
@@ -8,6 +10,7 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 namespace echo {
 
@@ -122,6 +125,23 @@ DeltaRule::Heads DeltaRule::convolve(const std::vector<Tensor>& maps, const Span
           seen[2].unflatten(2, {heads_, value_width_})};
 }
 
+// The same for one token, with the convolutions' inputs written in place.
+DeltaRule::Heads DeltaRule::convolve_token(const std::vector<Tensor>& maps,
+                                           const Span& span) const {
+  const Tensor memory = writable(span.state->get("conv"));
+  const double scale = 1 / std::sqrt(static_cast<double>(key_width_));
+  const auto part = [&](const delta_rule::Part& of, int64_t first, int64_t heads) {
+    return delta_rule::convolve(of, memory, first, span.starts, span.lengths)
+        .unflatten(2, {heads, -1});
+  };
+  Heads heads;
+  heads.q = part({maps[0], q_conv_, key_width_, scale}, 0, options_.heads);
+  heads.k = part({maps[1], k_conv_, key_width_, 1}, key_rows(), options_.heads);
+  heads.v = part({maps[2], v_conv_}, 2 * key_rows(), heads_);
+  span.state->set("conv", memory);
+  return heads;
+}
+
 Tensor DeltaRule::remember(const Heads& heads, const Tensor& g, const Tensor& beta,
                            const Span& span) const {
   const Tensor memory = span.state ? span.state->get("S") : Tensor();
@@ -130,15 +150,24 @@ Tensor DeltaRule::remember(const Heads& heads, const Tensor& g, const Tensor& be
   return attended.o;
 }
 
-Tensor DeltaRule::forward(const Tensor& x, const Span& span) {
-  std::vector<Tensor> maps = input_->split(x);
-  const Heads heads = convolve(maps, span);
+Tensor DeltaRule::mix(const Tensor& x, const Span& span, Convolve convolve) const {
+  const std::vector<Tensor> maps = input_->split(x);
+  const Heads heads = (this->*convolve)(maps, span);
   Tensor beta = maps[3].to(statistics_dtype()).sigmoid();
   if (options_.negative_eigenvalues) beta = beta * 2;
   const std::vector<Tensor> own(maps.begin() + 4, maps.end());
   const Tensor o = remember(heads, decays(own), beta, span);
   const Tensor y = gate(rms_norm(o, norm_, options_.norm_eps), own);
   return (*output_)(y.to(x.scalar_type()));
+}
+
+Tensor DeltaRule::forward(const Tensor& x, const Span& span) {
+  const bool one = span.state && x.size(1) == 1 && x.is_cpu() && !c10::GradMode::is_enabled() &&
+                   x.scalar_type() == statistics_dtype();
+  if (!one) return mix(x, span, &DeltaRule::convolve);
+  // For one token, asking every operator whether it belongs to a graph costs as much as the rest.
+  const at::AutoDispatchBelowADInplaceOrView no_graph;
+  return mix(x, span, &DeltaRule::convolve_token);
 }
 
 }  // namespace echo

@@ -71,7 +71,10 @@ class DeltaRule : public Mixer {
   struct Heads {
     at::Tensor q, k, v;  // (B, T, G, K) normalised, (B, T, G, K), (B, T, H, V)
   };
+  using Convolve = Heads (DeltaRule::*)(const std::vector<at::Tensor>&, const Span&) const;
   Heads convolve(const std::vector<at::Tensor>& maps, const Span& span) const;
+  Heads convolve_token(const std::vector<at::Tensor>& maps, const Span& span) const;
+  at::Tensor mix(const at::Tensor& x, const Span& span, Convolve convolve) const;
   at::Tensor remember(const Heads& heads, const at::Tensor& g, const at::Tensor& beta,
                       const Span& span) const;
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -15,6 +16,9 @@ namespace {
 
 using at::Tensor;
 
+template <int64_t count>
+using Rows = std::integral_constant<int64_t, count>;
+
 // One head of one row for one token.
 template <class T>
 struct Token {
@@ -23,25 +27,55 @@ struct Token {
   const T* beta;       // null: what is written is v
 };
 
+// So many rows of a memory are worked on together: what they add up in is loaded and stored once.
+constexpr int64_t kTogether = 4;
+
+// left -= sum_i k_i decay_i S_i, over `rows` rows of the memory S
+template <class T, int64_t rows>
+void subtract_known(const T* decay, const T* k, const T* __restrict memory, T* __restrict left,
+                    int64_t values) {
+  for (int64_t j = 0; j < values; ++j) {
+    T known = 0;
+    for (int64_t i = 0; i < rows; ++i) known += decay[i] * k[i] * memory[i * values + j];
+    left[j] -= known;
+  }
+}
+
+// S_i = decay_i S_i + k_i written^T; o += sum_i q_i S_i
+template <class T, int64_t rows>
+void write_and_read(const T* decay, const T* k, const T* q, const T* __restrict written,
+                    T* __restrict memory, T* __restrict o, int64_t values) {
+  for (int64_t j = 0; j < values; ++j) {
+    T read = 0;
+    for (int64_t i = 0; i < rows; ++i) {
+      const T now = decay[i] * memory[i * values + j] + k[i] * written[j];
+      memory[i * values + j] = now;
+      read += q[i] * now;
+    }
+    o[j] += read;
+  }
+}
+
 // memory (K, V), o (V), written: scratch (V).
 template <class T>
 void run_token(const Token<T>& token, T* memory, T* o, T* written, int64_t keys, int64_t values) {
+  const int64_t whole = keys / kTogether * kTogether;
   std::copy(token.v, token.v + values, written);
   if (token.beta) {
-    for (int64_t i = 0; i < keys; ++i)
-      vectors::add(written, memory + i * values, -token.decay[i] * token.k[i], values);
+    const auto subtract = [&](auto rows, int64_t i) {
+      subtract_known<T, rows>(token.decay + i, token.k + i, memory + i * values, written, values);
+    };
+    for (int64_t i = 0; i < whole; i += kTogether) subtract(Rows<kTogether>{}, i);
+    for (int64_t i = whole; i < keys; ++i) subtract(Rows<1>{}, i);
     for (int64_t j = 0; j < values; ++j) written[j] *= *token.beta;
   }
   std::fill(o, o + values, T(0));
-  for (int64_t i = 0; i < keys; ++i) {
-    T* const row = memory + i * values;
-    const T decay = token.decay[i], key = token.k[i], query = token.q[i];
-    for (int64_t j = 0; j < values; ++j) {
-      const T now = decay * row[j] + key * written[j];
-      row[j] = now;
-      o[j] += query * now;
-    }
-  }
+  const auto write = [&](auto rows, int64_t i) {
+    write_and_read<T, rows>(token.decay + i, token.k + i, token.q + i, written, memory + i * values,
+                            o, values);
+  };
+  for (int64_t i = 0; i < whole; i += kTogether) write(Rows<kTogether>{}, i);
+  for (int64_t i = whole; i < keys; ++i) write(Rows<1>{}, i);
 }
 
 template <class T>
