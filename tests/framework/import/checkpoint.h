@@ -76,14 +76,6 @@ class Checkpoint {
   std::filesystem::path folder_, expected_;
 };
 
-// Ends a test of a checkpoint whose mixers this build does not have.
-inline bool lacks_mixers(const std::string& checkpoint) {
-  const bool delta = checkpoint == "qwen3next" || checkpoint == "olmo_hybrid";
-  return delta && !builtin_registry().mixers.find("gated_deltanet");
-}
-#define SKIP_WITHOUT_MIXERS(checkpoint) \
-  if (lacks_mixers(checkpoint)) GTEST_SKIP() << "this build has no mixer gated_deltanet"
-
 // (T, V); chunk 0: all at once, without a state.
 inline at::Tensor logits_of(Model& model, const at::Tensor& tokens, int64_t chunk = 0) {
   const c10::NoGradGuard no_gradients;

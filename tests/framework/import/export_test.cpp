@@ -12,7 +12,6 @@ using ::testing::HasSubstr;
 class AnExport : public testing::TestWithParam<const char*> {};
 
 TEST_P(AnExport, IsImportedAsTheSameModel) {
-  SKIP_WITHOUT_MIXERS(GetParam());
   const Checkpoint checkpoint(GetParam());
   const ImportedModel first = checkpoint.import();
   const auto folder = checkpoint.folder() / "exported";
@@ -27,7 +26,6 @@ TEST_P(AnExport, IsImportedAsTheSameModel) {
 class AnExactExport : public testing::TestWithParam<const char*> {};
 
 TEST_P(AnExactExport, HoldsTheTensorsThatTransformersWrote) {
-  SKIP_WITHOUT_MIXERS(GetParam());
   const Checkpoint checkpoint(GetParam());
   const ImportedModel imported = checkpoint.import();
   export_model(imported.recipe, *imported.model, checkpoint.folder() / "exported",

@@ -9,7 +9,6 @@ constexpr double kTolerance = 1e-3;
 class ImportedCheckpoint : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    SKIP_WITHOUT_MIXERS(GetParam());
     imported = checkpoint.import();
     expected = checkpoint.expected().tensors;
   }
