@@ -177,7 +177,7 @@ void add_eval(Program& program) {
                    "change what is scored, as in task.length=256; of a bench any field, as in "
                    "'bench.seeds=[5,6]' or train.steps=200");
   command.option("--bench", arguments->bench.bench, "BENCH",
-                 "run a bench: mqar, or a file of your own (recipes/README.md)");
+                 "run a bench: mixers, mqar, or a file of your own (recipes/README.md)");
   command.flag("--quick", arguments->bench.quick,
                "the bench's short form: ten minutes on two cores");
   command
@@ -194,7 +194,9 @@ void add_eval(Program& program) {
   command.example("eval runs/ska --set task.length=256 --set task.pairs=16",
                   "on longer samples than it was trained on");
   command.example("eval runs/ska/checkpoints/000400 --split validation --json", "one checkpoint");
-  command.example("eval --bench mqar --quick", "recall of six mixers, ten minutes on two cores");
+  command.example("eval --bench mqar --quick",
+                  "recall of attention and of all forms of SKA, ten minutes on two cores");
+  command.example("eval --bench mixers --quick", "recall of every kind of mixer, as long");
   command.example("eval --bench mqar --quick --set 'bench.seeds=[5,6]'",
                   "other seeds: only new cells run");
   command.notes =
