@@ -25,6 +25,16 @@ bool fits(const std::string& text, int64_t width) {
 
 }  // namespace
 
+KindChoice choose_mixer(const Registry& registry, const std::string& kind,
+                        const std::vector<std::string>& set, const Place& place) {
+  Node fields;
+  fields.type = Node::Type::map;
+  fields.where = {"mixers " + kind, 0, 0};
+  apply_overrides(fields, set);
+  return complete(registry.mixers, read_kind(registry.mixers, fields, "mixer", "mixer", kind),
+                  place);
+}
+
 Table field_table(const std::vector<FieldDescription>& fields) {
   Table table({"field", "type", "default", "range", "help"});
   for (const FieldDescription& field : fields) {

@@ -17,6 +17,10 @@ Table field_table(const std::vector<FieldDescription>& fields);
 // The table where it fits into the terminal, else a paragraph per field: help must not be cut.
 void print_fields(const std::vector<FieldDescription>& fields);
 
+// The mixer of a name with fields from --set, completed for its place.
+KindChoice choose_mixer(const Registry& registry, const std::string& kind,
+                        const std::vector<std::string>& set, const Place& place);
+
 // A kind as JSON, with its fields.
 template <class Kind>
 nlohmann::ordered_json kind_json(const Kind& kind) {

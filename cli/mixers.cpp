@@ -1,3 +1,4 @@
+#include "cli/check.h"
 #include "cli/kind_list.h"
 #include "cli/numbers.h"
 #include "cli/speed.h"
@@ -6,6 +7,7 @@
 #include <echo/error.h>
 
 #include <iostream>
+#include <limits>
 
 #include <c10/util/Exception.h>
 
@@ -17,6 +19,9 @@ struct MixersArguments {
   std::string kind;
   VerifyArguments verify;
   SpeedArguments speed;
+  CheckArguments check;
+  std::vector<std::string> set;  // of --speed and --check
+  int64_t width = 0;             // the same; 0: not given
   bool as_json = false;
 };
 
@@ -58,15 +63,31 @@ int measure(Program& program, const MixersArguments& arguments) {
     throw ConfigError("--verify compares and --speed measures; give one of them");
   SpeedArguments speed = arguments.speed;
   speed.kind = arguments.kind;
+  speed.set = arguments.set;
+  if (arguments.width != 0) speed.options.width = arguments.width;
   speed.as_json = arguments.as_json;
   return print_speed(program, speed);
 }
 
+int check(Program& program, const MixersArguments& arguments) {
+  if (!arguments.verify.files.empty() || arguments.speed.wanted)
+    throw ConfigError("--check, --speed and --verify do different things; give one of them");
+  CheckArguments check = arguments.check;
+  check.kind = arguments.kind;
+  check.set = arguments.set;
+  check.as_json = arguments.as_json;
+  if (arguments.width != 0) check.settings.width = arguments.width;
+  return check_kind(program, check);
+}
+
 int run(Program& program, const MixersArguments& arguments) {
+  if (arguments.check.wanted) return check(program, arguments);
   if (arguments.speed.wanted) return measure(program, arguments);
   if (!arguments.verify.files.empty()) return verify(program, arguments);
   if (!arguments.verify.mixer.empty())
     throw ConfigError("--mixer belongs to --verify, which takes golden files");
+  if (!arguments.set.empty() || arguments.width != 0)
+    throw ConfigError("--set and --width belong to --check and --speed");
   const Registry& registry = program.plugins().registry();
   if (arguments.kind.empty()) return list_kinds(registry.mixers, arguments.as_json);
   const MixerKind& kind = find_kind(registry.mixers, arguments.kind, "mixer");
@@ -85,11 +106,9 @@ void add_speed(Command& command, SpeedArguments& speed) {
   const auto part = [wanted](CLI::Option* option) { return option->needs(wanted); };
   part(command.flag("--peers", speed.peers,
                     "with --speed: and a peer's in Python, if there is one"));
-  part(command.repeated("--set", speed.set, "FIELD=VALUE", "with --speed: a field, as in rank=48"));
   const auto size = [&](const char* name, int64_t& value, int64_t most, const char* help) {
     part(command.option(name, value, "N", help)->transform(whole_number(1, most)));
   };
-  size("--width", speed.options.width, 1 << 16, "with --speed: width of the model (768)");
   size("--length", speed.options.length, 1 << 20, "with --speed: tokens of a pass (2048)");
   size("--batch", speed.options.batch, 1 << 16, "with --speed: sequences (1)");
   size("--rounds", speed.options.rounds, 1000,
@@ -98,6 +117,17 @@ void add_speed(Command& command, SpeedArguments& speed) {
            .option("--contexts", speed.contexts, "N,N",
                    "with --speed: tokens read before one is timed (1024,16384,131072,1048576)")
            ->transform(whole_numbers()));
+}
+
+void add_check(Command& command, CheckArguments& check) {
+  CLI::Option* wanted =
+      command.flag("--check", check.wanted, "run the conformance kit over it, a line per check");
+  const auto part = [wanted](CLI::Option* option) { option->needs(wanted); };
+  part(command.repeated("--only", check.settings.only, "CHECK", "with --check: this one alone"));
+  part(command.option("--seed", check.seed, "N", "with --check: of parameters and inputs (0)")
+           ->transform(whole_number(0, std::numeric_limits<int64_t>::max())));
+  part(command.repeated("--silent", check.settings.silent, "PARAMETER",
+                        "with --check: its gradient is identically zero, and that is right"));
 }
 
 }  // namespace
@@ -115,6 +145,13 @@ void add_mixers(Program& program) {
       ->type_name("FILE");
   command.option("--mixer", arguments->verify.mixer, "MIXER",
                  "verify this kind instead, as one of a plugin");
+  command.repeated("--set", arguments->set, "FIELD=VALUE",
+                   "with --check or --speed: a field, as in rank=48");
+  command
+      .option("--width", arguments->width, "N",
+              "with --check or --speed: width of the model (32, 768)")
+      ->transform(whole_number(1, 1 << 16));
+  add_check(command, arguments->check);
   add_speed(command, arguments->speed);
   command.add_json(arguments->as_json);
   command.example("mixers", "all kinds");
@@ -123,6 +160,8 @@ void add_mixers(Program& program) {
                   "outputs, states and gradients against a reference");
   command.example("mixers --verify *.safetensors --mixer example/attention --plugin example.so",
                   "a plugin's mixer against the same files");
+  command.example("mixers ska --check --set power=2",
+                  "training, prefill and decoding are one function, and all else a mixer must be");
   command.example("mixers ska --speed --set heads=12 --set rank=48 --set power=2",
                   "forward, backward and decoding beside its projections");
   command.example("mixers attention --speed --peers --set heads=12",

@@ -1,5 +1,6 @@
 #include "cli/speed.h"
 
+#include "cli/kind_list.h"
 #include "cli/numbers.h"
 #include "cli/table.h"
 #include "framework/src/recipe/describe.h"
@@ -31,15 +32,6 @@ struct Findings {
   std::unique_ptr<Peer> peer;  // null: not wanted
 };
 
-KindChoice choose(const Registry& registry, const SpeedArguments& arguments, const Place& place) {
-  Node fields;
-  fields.type = Node::Type::map;
-  fields.where = {"mixers " + arguments.kind, 0, 0};
-  apply_overrides(fields, arguments.set);
-  return complete(registry.mixers,
-                  read_kind(registry.mixers, fields, "mixer", "mixer", arguments.kind), place);
-}
-
 std::unique_ptr<Peer> start_peer(const MixerKind& kind, const Findings& findings,
                                  const testing::SpeedOptions& options) {
   const std::string name = kind.name.substr(kind.name.rfind('/') + 1);
@@ -57,7 +49,7 @@ Findings measure(const Registry& registry, const SpeedArguments& arguments) {
   const MixerKind& kind = find_kind(registry.mixers, arguments.kind, "mixer");
   const testing::SpeedOptions options = options_of(arguments);
   const Place place{.width = options.width};
-  const KindChoice choice = choose(registry, arguments, place);
+  const KindChoice choice = choose_mixer(registry, arguments.kind, arguments.set, place);
   const std::unique_ptr<Mixer> mixer = make(registry.mixers, choice, place);
   initialize(*mixer, 0);
   Node fields = write_kind(choice);

@@ -40,8 +40,8 @@ struct CheckResult {
   std::string detail;  // what failed, or what was measured, or why it does not apply
 };
 
-// Ids in the order of the checks: alive, shape, causal, batch, split, starts, grad, state, dtypes,
-// threads.
+// Ids in the order of the checks: fields, alive, shape, causal, batch, split, starts, grad, state,
+// dtypes, threads, flops.
 std::vector<std::string> mixer_checks();
 
 // Runs the checks over fresh instances of one kind, on the CPU. Every parameter is drawn anew at a

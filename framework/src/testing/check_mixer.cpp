@@ -17,7 +17,8 @@ struct NamedCheck {
   Check check;
 };
 
-constexpr std::array<NamedCheck, 10> kChecks = {{{"alive", check_alive},
+constexpr std::array<NamedCheck, 12> kChecks = {{{"fields", check_fields},
+                                                 {"alive", check_alive},
                                                  {"shape", check_shape},
                                                  {"causal", check_causal},
                                                  {"batch", check_batch},
@@ -26,7 +27,8 @@ constexpr std::array<NamedCheck, 10> kChecks = {{{"alive", check_alive},
                                                  {"grad", check_grad},
                                                  {"state", check_state},
                                                  {"dtypes", check_dtypes},
-                                                 {"threads", check_threads}}};
+                                                 {"threads", check_threads},
+                                                 {"flops", check_flops}}};
 
 // The checks' tensors are small: a second thread only waits, most of all on a busy machine. The
 // check that compares bits of repeated runs keeps all threads.
@@ -46,6 +48,8 @@ CheckResult result_of(const NamedCheck& named, const Subject& subject) {
     return {named.id, true, named.check(subject)};
   } catch (const Failure& failure) {
     return {named.id, false, failure.what()};
+  } catch (const c10::Error& error) {
+    return {named.id, false, std::string("threw: ") + error.what_without_backtrace()};
   } catch (const std::exception& exception) {
     return {named.id, false, std::string("threw: ") + exception.what()};
   }

@@ -8,6 +8,7 @@ namespace echo::testing {
 // apply). See the table in echo/testing.h's kit.
 using Check = std::string (*)(const Subject&);
 
+std::string check_fields(const Subject& subject);   // described, defaults build, written and read
 std::string check_alive(const Subject& subject);    // y depends on x, parameters on the loss
 std::string check_shape(const Subject& subject);    // shape, dtype and x are kept
 std::string check_causal(const Subject& subject);   // later tokens change no earlier bit
@@ -18,5 +19,6 @@ std::string check_grad(const Subject& subject);     // gradients equal central d
 std::string check_state(const Subject& subject);    // size, save and load, derived data, rows
 std::string check_dtypes(const Subject& subject);   // float32, bfloat16, long and extreme inputs
 std::string check_threads(const Subject& subject);  // two threads equal one
+std::string check_flops(const Subject& subject);    // stated operations are those of its products
 
 }  // namespace echo::testing

@@ -42,6 +42,8 @@ class Subject {
 
   const CheckSettings& settings() const { return settings_; }
   const Traits& traits() const { return traits_; }
+  const MixerKind& kind() const { return kind_; }
+  const Options& options() const { return *options_; }  // completed
 
   // A fresh instance; the same numbers in every one, rounded to float32.
   std::unique_ptr<Mixer> instance(at::ScalarType parameters) const;

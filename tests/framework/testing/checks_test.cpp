@@ -30,6 +30,7 @@ enum class Fault {
   rounds_its_memory,
   overflows,
   differs_in_threads,
+  states_less_work,
   throws,
 };
 
@@ -54,7 +55,7 @@ class Average final : public Mixer {
 
   const Traits& traits() const override { return traits_; }
   int64_t flops(int64_t batch, int64_t length) const override {
-    return project_.flops(batch * length);
+    return project_.flops(batch * length) / (fault_ == Fault::states_less_work ? 2 : 1);
   }
   State initial_state(const StateOptions& options) const override {
     State state(options.batch, options.device);
@@ -224,6 +225,77 @@ TEST(ChecksTest, ThreadsFailsWhenAThreadDiffers) {
   EXPECT_THAT(failure(Fault::differs_in_threads, "threads"), HasSubstr("of a thread"));
 }
 
+TEST(ChecksTest, FlopsFailsForHalfOfTheWork) {
+  EXPECT_THAT(failure(Fault::states_less_work, "flops"), HasSubstr("its matrix products are"));
+}
+
+// Options of a right mixer, declared in a wrong way.
+struct Declared : AverageOptions {
+  enum class Mistake { none, no_help, twice, no_default, no_refusal, written_otherwise };
+  Mistake mistake = Mistake::none;
+  int64_t heads = 2;
+  double rate = 0.5;
+
+  void visit(Fields& fields) {
+    fields("heads", heads, mistake == Mistake::no_help ? "" : "heads", at_least(1));
+    if (mistake == Mistake::twice) fields("heads", heads, "heads again", at_least(1));
+    if (mistake == Mistake::written_otherwise) rate /= 2;
+    fields("rate", rate, "of forgetting", above(0));
+  }
+  void complete(const Place& place) {
+    if (mistake == Mistake::no_default && place.width > 100)
+      throw FieldError("heads", "give heads");
+    if (mistake == Mistake::no_refusal && heads == 1) throw std::out_of_range("vector");
+  }
+};
+
+std::string declared(Declared::Mistake mistake) {
+  MixerKind kind;
+  kind.name = "declared";
+  kind.options = [mistake] {
+    auto options = std::make_unique<OptionsOf<Declared>>();
+    options->value.mistake = mistake;
+    return options;
+  };
+  kind.complete = [](Options& options, const Place& place) {
+    static_cast<OptionsOf<Declared>&>(options).value.complete(place);
+  };
+  kind.make = [](const Options& options, const Place& place) {
+    return std::make_unique<Average>(static_cast<const OptionsOf<Declared>&>(options).value, place);
+  };
+  const testing::CheckResult result =
+      testing::check_mixer(kind, *kind.options(), {.width = 4, .only = {"fields"}}).at(0);
+  EXPECT_EQ(result.passed, mistake == Declared::Mistake::none);
+  return result.detail;
+}
+
+TEST(ChecksTest, FieldsPassesForFieldsThatAreDescribed) {
+  EXPECT_EQ(declared(Declared::Mistake::none), "2 fields");
+}
+
+TEST(ChecksTest, FieldsFailsForOneWithoutHelp) {
+  EXPECT_EQ(declared(Declared::Mistake::no_help), "the field 'heads' has no help");
+}
+
+TEST(ChecksTest, FieldsFailsForOneThatIsDeclaredTwice) {
+  EXPECT_EQ(declared(Declared::Mistake::twice), "the field 'heads' is declared twice");
+}
+
+TEST(ChecksTest, FieldsFailsForDefaultsThatDoNotBuild) {
+  EXPECT_EQ(declared(Declared::Mistake::no_default),
+            "the defaults build no mixer of width 1024: give heads");
+}
+
+TEST(ChecksTest, FieldsFailsForAnAllowedValueThatIsNotRefusedByItsName) {
+  EXPECT_EQ(declared(Declared::Mistake::no_refusal),
+            "heads 1 is neither built nor refused by a FieldError: vector");
+}
+
+TEST(ChecksTest, FieldsFailsForOptionsThatDoNotSurviveWriting) {
+  EXPECT_THAT(declared(Declared::Mistake::written_otherwise),
+              HasSubstr("the options change when they are written out and read"));
+}
+
 TEST(ChecksTest, AnExceptionIsAFailureWithItsMessage) {
   EXPECT_EQ(failure(Fault::throws, "causal"), "threw: out of luck");
 }
@@ -234,8 +306,8 @@ TEST(ChecksTest, RefusesACheckThatDoesNotExist) {
     FAIL() << "'casual' was taken";
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(),
-                 "there is no check 'casual'; the checks of a mixer are alive, shape, causal, "
-                 "batch, split, starts, grad, state, dtypes, threads");
+                 "there is no check 'casual'; the checks of a mixer are fields, alive, shape, "
+                 "causal, batch, split, starts, grad, state, dtypes, threads, flops");
   }
 }
 
