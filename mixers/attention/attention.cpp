@@ -134,10 +134,11 @@ State Attention::initial_state(const StateOptions& options) const {
 }
 
 int64_t Attention::flops(int64_t batch, int64_t length) const {
-  const int64_t window = std::min(length, options_.window.value_or(length));
-  const int64_t pairs = window * (window + 1) / 2 + (length - window) * window;
+  const int64_t window = options_.window.value_or(length);
+  const int64_t pairs = window < length ? attention::pairs_in_blocks(batch, length, window)
+                                        : batch * length * (length + 1) / 2;
   return qkv_->flops(batch * length) + output_->flops(batch * length) +
-         4 * batch * options_.heads * head_width_ * pairs;
+         4 * options_.heads * head_width_ * pairs;
 }
 
 // (B, T, H, hd), each head by itself or all of them together.

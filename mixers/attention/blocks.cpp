@@ -124,6 +124,15 @@ class Keys {
 
 }  // namespace
 
+int64_t pairs_in_blocks(int64_t batch, int64_t length, int64_t window) {
+  Reading reading;
+  reading.window = window;
+  int64_t pairs = 0;
+  for (const Block& block : blocks_of(reading, length, block_size(reading, batch, length)))
+    pairs += block.count * (block.first + block.count - block.first_key);
+  return batch * pairs;
+}
+
 at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const at::Tensor& mask) {
   const bool groups = q.size(1) != k.size(1);

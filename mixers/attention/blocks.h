@@ -28,6 +28,10 @@ struct Reading {
 at::Tensor attend_blocks(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                          const Reading& reading);
 
+// Pairs of a query and a key that attend_blocks scores in a stretch without memory: of a window
+// more than it holds, as queries go in blocks.
+int64_t pairs_in_blocks(int64_t batch, int64_t length, int64_t window);
+
 // LibTorch's fused attention; heads may be groups. A mask, or causal without one.
 at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const at::Tensor& mask);

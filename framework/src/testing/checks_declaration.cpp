@@ -137,8 +137,9 @@ std::unique_ptr<at::ObserverContext> observe(const at::RecordFunction& function)
   if (kPlain.count(name)) add_product(sizes_of(inputs[0]), sizes_of(inputs[1]));
   if (kAdded.count(name)) add_product(sizes_of(inputs[1]), sizes_of(inputs[2]));
   if (name == "aten::_scaled_dot_product_flash_attention_for_cpu") {
-    products +=
-        static_cast<double>(inputs[0].toTensor().numel()) * 2 * inputs[1].toTensor().size(2);
+    const double all = 4 * static_cast<double>(inputs[0].toTensor().numel());
+    const bool causal = inputs[4].toBool();  // half of the scores are never formed
+    products += all * static_cast<double>(inputs[1].toTensor().size(2)) / (causal ? 2 : 1);
   }
   return nullptr;
 }
