@@ -310,10 +310,8 @@ Convolved causal_convolution(const at::Tensor& x, const at::Tensor& weight, cons
   if (!ops::has_kernel(x)) {
     y = composed(x, weight, bias, memory, span.starts);
   } else if (ops::needs_graph(x, weight, bias, memory)) {
-    const auto given = [](const at::Tensor& tensor) {
-      return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
-    };
-    y = ConvolutionFunction::apply(x, weight, given(bias), given(memory), given(span.starts));
+    y = ConvolutionFunction::apply(x, weight, ops::given(bias), ops::given(memory),
+                                   ops::given(span.starts));
   } else {
     y = convolved(x, laid_out(x, weight, bias, memory, span.starts));
   }

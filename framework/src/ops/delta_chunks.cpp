@@ -1,6 +1,7 @@
 #include "framework/src/ops/delta_chunks.h"
 
 #include "framework/src/ops/channel_scores.h"
+#include "framework/src/ops/chunks.h"
 #include "framework/src/ops/triangle.h"
 
 #include <algorithm>
@@ -37,26 +38,15 @@ struct Sizes {
 
 // (B, T, ...) -> (chunks, B, C, ...), zeros where the last chunk has no token.
 Tensor in_chunks(const Tensor& x, const Sizes& sizes) {
-  Tensor whole = x;
-  if (sizes.padding() > 0) {
-    std::vector<int64_t> widths(static_cast<size_t>(2 * (x.dim() - 2)), 0);
-    widths.insert(widths.end(), {0, sizes.padding()});
-    whole = at::constant_pad_nd(x, widths);
-  }
-  return whole.unflatten(1, {sizes.chunks, sizes.chunk}).transpose(0, 1);
+  return pad_time(x, sizes.padding()).unflatten(1, {sizes.chunks, sizes.chunk}).transpose(0, 1);
 }
 
-// (B, T, H, W) -> (chunks, B H, C, W)
+// (B, T, H, W) -> (chunks, B H, C, W), (B, T, H) -> (chunks, B H, C)
 Tensor per_head(const Tensor& x, const Sizes& sizes) {
   return in_chunks(x, sizes).transpose(2, 3).contiguous().flatten(1, 2);
 }
 
-// (B, T, H) -> (chunks, B H, C)
-Tensor numbers_per_head(const Tensor& x, const Sizes& sizes) {
-  return in_chunks(x, sizes).transpose(2, 3).contiguous().flatten(1, 2);
-}
-
-// The way back; `rest` is W, or nothing.
+// The way back.
 Tensor in_time(const Tensor& x, const Sizes& sizes) {
   return x
       .unflatten(1, {sizes.batch, -1})  // (chunks, B, H, C, ...)
@@ -81,10 +71,6 @@ Tensor by_group(const Tensor& heads, const Sizes& sizes) {
 
 Tensor sum_heads(const Tensor& heads, const Sizes& sizes) {
   return sizes.ratio() == 1 ? heads : by_group(heads, sizes).sum(2);
-}
-
-Tensor product(const Tensor& left, const Tensor& right) {
-  return at::bmm(left.flatten(0, 1), right.flatten(0, 1)).unflatten(0, {left.size(0), -1});
 }
 
 // Which pairs and memories a token may read: what starts leave. (chunks, B 1, ...)
@@ -134,14 +120,14 @@ struct Chunks {
         q(per_head(inputs.q, sizes)),
         k(per_head(inputs.k, sizes)),
         v(per_head(inputs.v, sizes)) {
-    if (inputs.beta.defined()) beta = numbers_per_head(inputs.beta, sizes).unsqueeze(3);
+    if (inputs.beta.defined()) beta = per_head(inputs.beta, sizes).unsqueeze(3);
     if (per_channel(inputs)) {
       sums = per_head(inputs.g, sizes).cumsum(2);
     } else {
       const Tensor g = inputs.g.defined()
                            ? inputs.g
                            : at::zeros({sizes.batch, sizes.length, sizes.heads}, v.options());
-      sums = numbers_per_head(g, sizes).cumsum(2).unsqueeze(3);
+      sums = per_head(g, sizes).cumsum(2).unsqueeze(3);
     }
     in = sums.exp();
     const Tensor end = sums.narrow(2, sizes.chunk - 1, 1);
@@ -153,10 +139,10 @@ struct Chunks {
     reading = times(in, q);
     writing = times(out, k);
     if (beta.defined()) asking = times(in, k);
-    if (sums.size(3) == 1 && !per_channel(inputs)) {
-      score_heads();
-    } else {
+    if (per_channel(inputs)) {
       score_channels();
+    } else {
+      score_heads();
     }
     if (beta.defined()) inverse = unit_lower_inverse(of_keys * beta.mT());
   }

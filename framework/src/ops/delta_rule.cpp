@@ -1,3 +1,4 @@
+#include "framework/src/ops/chunks.h"
 #include "framework/src/ops/delta_chunks.h"
 #include "framework/src/ops/delta_step.h"
 #include "framework/src/ops/kernel.h"
@@ -16,18 +17,12 @@ namespace {
 using at::Tensor;
 using ops::DeltaInputs;
 using ops::DeltaOutputs;
+using ops::given;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Chunks that are worked on at once: between them only a memory travels.
-constexpr int64_t kChunksAtOnce = 64;
-
 // Up to so many tokens are read one by one where gradients are off.
 constexpr int64_t kSteps = 4;
-
-std::optional<Tensor> given(const Tensor& tensor) {
-  return tensor.defined() ? std::optional<Tensor>(tensor) : std::nullopt;
-}
 
 Tensor memory_after(const DeltaInputs& inputs, const DeltaOutputs& outputs) {
   return outputs.before.select(0, outputs.before.size(0) - 1)
@@ -78,7 +73,7 @@ Attended attend_pieces(const DeltaInputs& in) {
   const bool graph = ops::needs_graph(in.q, in.k, in.v, in.g, in.beta, in.memory);
   const int64_t length = in.q.size(1);
   const int64_t piece =
-      std::max<int64_t>(1, kChunksAtOnce / in.q.size(0)) * ops::delta_chunk(length);
+      std::max<int64_t>(1, ops::kChunksAtOnce / in.q.size(0)) * ops::delta_chunk(length);
   std::vector<Tensor> outputs;
   Tensor now = in.memory;
   for (int64_t first = 0; first < length; first += piece) {

@@ -2,6 +2,7 @@
 
 #include <echo/error.h>
 
+#include <optional>
 #include <type_traits>
 
 #include <ATen/ATen.h>
@@ -36,6 +37,11 @@ void with_type(const at::Tensor& x, F&& run) {
 template <class... Tensors>
 bool needs_graph(const Tensors&... inputs) {
   return c10::GradMode::is_enabled() && ((inputs.defined() && inputs.requires_grad()) || ...);
+}
+
+// As autograd's functions take a tensor that may be undefined.
+inline std::optional<at::Tensor> given(const at::Tensor& tensor) {
+  return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
 }
 
 // The kernels' own derivatives work on raw memory, which autograd cannot see through.

@@ -1,3 +1,4 @@
+#include "framework/src/ops/chunks.h"
 #include "framework/src/ops/kernel.h"
 #include "framework/src/ops/reference.h"
 
@@ -16,13 +17,13 @@ namespace echo {
 namespace {
 
 using at::Tensor;
+using ops::given;
+using ops::pad_time;
+using ops::product;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Rows of a chunk, which all score each other, and chunks that are worked on at once: between them
-// only a memory travels.
-constexpr int64_t kRows = 64;
-constexpr int64_t kChunksAtOnce = 64;
+constexpr int64_t kRows = 64;  // of a chunk, which all score each other
 
 // Up to so many tokens are read one by one where gradients are off.
 constexpr int64_t kSteps = 4;
@@ -49,13 +50,6 @@ struct Sizes {
   int64_t padding() const { return chunks * chunk - length; }
 };
 
-Tensor pad_time(const Tensor& x, int64_t padding) {
-  if (padding == 0) return x;
-  std::vector<int64_t> widths(static_cast<size_t>(2 * (x.dim() - 2)), 0);
-  widths.insert(widths.end(), {0, padding});
-  return at::constant_pad_nd(x, widths);
-}
-
 // (B, T, R, heads, width) -> (B chunks, G, rows, ratio width): rows of a chunk in the order (token,
 // rank), and beside each other what the heads of a group have.
 Tensor in_groups(const Tensor& x, const Sizes& sizes) {
@@ -81,10 +75,6 @@ Tensor by_head(const Tensor& grouped, const Sizes& sizes) {
 
 Tensor by_group(const Tensor& heads, const Sizes& sizes) {
   return heads.unflatten(1, {sizes.groups, sizes.ratio()}).transpose(2, 3);  // 5-d view
-}
-
-Tensor product(const Tensor& left, const Tensor& right) {
-  return at::bmm(left.flatten(0, 1), right.flatten(0, 1)).unflatten(0, {left.size(0), -1});
 }
 
 // How much of what a token brings is left where: exp of differences of the running sums of a.
@@ -305,7 +295,7 @@ Scanned scan_pieces(const Tensor& x, const Tensor& a, const Tensor& b, const Ten
   const bool graph = ops::needs_graph(x, a, b, c, memory);
   const int64_t length = x.size(1);
   const int64_t piece =
-      std::max<int64_t>(1, kChunksAtOnce / x.size(0)) * Sizes(x, b).chunk;  // tokens
+      std::max<int64_t>(1, ops::kChunksAtOnce / x.size(0)) * Sizes(x, b).chunk;  // tokens
   std::vector<Tensor> outputs;
   Tensor now = memory;
   for (int64_t first = 0; first < length; first += piece) {
@@ -315,9 +305,6 @@ Scanned scan_pieces(const Tensor& x, const Tensor& a, const Tensor& b, const Ten
                  : tensor;
     };
     if (graph) {
-      const auto given = [](const Tensor& tensor) {
-        return tensor.defined() ? std::optional<Tensor>(tensor) : std::nullopt;
-      };
       variable_list results =
           ScanFunction::apply(cut(x), cut(a), cut(b), cut(c), given(now), given(cut(starts)), own);
       outputs.push_back(results[0]);
