@@ -108,5 +108,16 @@ TEST(InitTest, BoundsFollowTheFans) {
   EXPECT_NEAR(value.exp().mean().item<double>(), 8.5, 0.1);
 }
 
+TEST(InitTest, TimeStepsAreLogUniform) {
+  at::Generator stream = generator(1, "test");
+  at::Tensor value = at::empty({100000});
+  init::time_step_bias()(value, stream);
+  const at::Tensor steps = at::softplus(value);
+  EXPECT_NEAR(steps.min().item<double>(), 1e-3, 1e-5);
+  EXPECT_NEAR(steps.max().item<double>(), 0.1, 1e-3);
+  EXPECT_NEAR(steps.log().mean().item<double>(), std::log(1e-2), 0.02);
+  EXPECT_NEAR(steps.log().std().item<double>(), std::log(100.0) / std::sqrt(12.0), 0.02);
+}
+
 }  // namespace
 }  // namespace echo

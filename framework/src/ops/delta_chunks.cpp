@@ -52,12 +52,7 @@ Tensor in_time(const Tensor& x, const Sizes& sizes) {
       .unflatten(1, {sizes.batch, -1})  // (chunks, B, H, C, ...)
       .transpose(2, 3)
       .transpose(0, 1)
-      .reshape([&] {
-        std::vector<int64_t> shape = {sizes.batch, sizes.chunks * sizes.chunk,
-                                      x.size(1) / sizes.batch};
-        if (x.dim() == 4) shape.push_back(x.size(3));
-        return shape;
-      }())
+      .flatten(1, 2)
       .narrow(1, 0, sizes.length);
 }
 
