@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <type_traits>
 #include <vector>
 
@@ -43,20 +44,96 @@ void multiply_transposed(T* y, const T* A, const T* x, int64_t size) {
   for (; first < size; ++first) sum_columns<1>(y, A, x, first, size, size);
 }
 
+// Dot products of four rows at once: sums of eight lanes each, and one reduction for all. One row
+// after the other would wait for the sum of its lanes.
+template <class T>
+class FourRows {
+ public:
+  typedef T Eight __attribute__((vector_size(8 * sizeof(T))));
+
+  static void load(Eight& to, const T* from) { std::memcpy(&to, from, sizeof to); }
+  static void store(T* to, const Eight& from) { std::memcpy(to, &from, sizeof from); }
+  static bool fits(int64_t rows, int64_t columns) { return rows % 4 == 0 && columns % 8 == 0; }
+
+  // Adds the products of eight columns of row r.
+  void add(int64_t r, const Eight& row, const Eight& x) { sums_[r] += row * x; }
+
+  void write(T* to) const {
+    Four a, b, c, d;
+    halve(a, sums_[0]);
+    halve(b, sums_[1]);
+    halve(c, sums_[2]);
+    halve(d, sums_[3]);
+    const Four ab =
+        __builtin_shufflevector(a, b, 0, 4, 1, 5) + __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const Four cd =
+        __builtin_shufflevector(c, d, 0, 4, 1, 5) + __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    const Four sums =
+        __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    std::memcpy(to, &sums, sizeof sums);
+  }
+
+ private:
+  typedef T Four __attribute__((vector_size(4 * sizeof(T))));
+
+  static void halve(Four& to, const Eight& sums) {
+    to = __builtin_shufflevector(sums, sums, 0, 1, 2, 3) +
+         __builtin_shufflevector(sums, sums, 4, 5, 6, 7);
+  }
+
+  Eight sums_[4] = {};
+};
+
 // y = A x, A (rows, columns)
 template <class T>
 void multiply(T* y, const T* A, const T* x, int64_t rows, int64_t columns) {
-  for (int64_t i = 0; i < rows; ++i) y[i] = dot(A + i * columns, x, columns);
+  using Rows = FourRows<T>;
+  if (!Rows::fits(rows, columns)) {
+    for (int64_t i = 0; i < rows; ++i) y[i] = dot(A + i * columns, x, columns);
+    return;
+  }
+  for (int64_t i = 0; i < rows; i += 4) {
+    Rows sums;
+    for (int64_t j = 0; j < columns; j += 8) {
+      typename Rows::Eight with, row;
+      Rows::load(with, x + j);
+      for (int64_t r = 0; r < 4; ++r) {
+        Rows::load(row, A + (i + r) * columns + j);
+        sums.add(r, row, with);
+      }
+    }
+    sums.write(y + i);
+  }
 }
 
-// A += left right^T, then y = A x, row by row.
+// A += left right^T, then y = A x.
 template <class T>
 void add_outer_multiply(T* y, T* A, const T* left, const T* right, const T* x, int64_t rows,
                         int64_t columns) {
-  for (int64_t i = 0; i < rows; ++i) {
-    T* const row = A + i * columns;
-    add(row, right, left[i], columns);
-    y[i] = dot(row, x, columns);
+  using Rows = FourRows<T>;
+  if (!Rows::fits(rows, columns)) {
+    for (int64_t i = 0; i < rows; ++i) {
+      T* const row = A + i * columns;
+      add(row, right, left[i], columns);
+      y[i] = dot(row, x, columns);
+    }
+    return;
+  }
+  for (int64_t i = 0; i < rows; i += 4) {
+    Rows sums;
+    for (int64_t j = 0; j < columns; j += 8) {
+      typename Rows::Eight with, added, row;
+      Rows::load(with, x + j);
+      Rows::load(added, right + j);
+      for (int64_t r = 0; r < 4; ++r) {
+        T* const at = A + (i + r) * columns + j;
+        Rows::load(row, at);
+        row += left[i + r] * added;
+        Rows::store(at, row);
+        sums.add(r, row, with);
+      }
+    }
+    sums.write(y + i);
   }
 }
 
@@ -74,7 +151,7 @@ template <class T>
 struct Head {
   int64_t rank, width;
   T *G, *M, *C, *factor, *previous;  // M null at power 0
-  T* scratch;                        // five vectors of the rank
+  T* scratch;                        // six vectors of the rank
 
   void restart(T ridge) const {
     const int64_t square = rank * rank;
@@ -90,7 +167,7 @@ struct Head {
   }
 
   // The factor U after the key, and u = U U^T q with it. With a = U^T z and w = U^T q of the factor
-  // before, U^T q becomes w - scale (a . w) a: one pass over U for both products, one for the rest.
+  // before, U^T q becomes w - scale (a . w) a.
   void update_factor(T* u, const T* z, const T* q) const {
     T* const a = scratch;
     T* const w = scratch + rank;
@@ -99,11 +176,10 @@ struct Head {
     const T square = 1 + dot(a, a, rank);
     const T scale = -1 / (square + std::sqrt(square));
     add(w, a, scale * dot(a, w, rank), rank);
-    for (int64_t i = 0; i < rank; ++i) {
-      T* const row = factor + i * rank;
-      add(row, a, scale * dot(row, a, rank), rank);
-      u[i] = dot(row, w, rank);
-    }
+    T* const shares = scratch + 2 * rank;  // of a in every row
+    multiply(shares, factor, a, rank, rank);
+    for (int64_t i = 0; i < rank; ++i) shares[i] *= scale;
+    add_outer_multiply(u, factor, shares, a, w, rank, rank);
   }
 
   void solve(T* u, const T* x) const {  // u = U U^T x
@@ -114,9 +190,9 @@ struct Head {
 
   // Takes the token in, and reads for it. A matrix is changed where it is read for the first time.
   void step(T* y, const Token<T>& token, const Reading& reading) const {
-    T* const first = scratch + 2 * rank;
-    T* const u = scratch + 3 * rank;
-    T* const x = scratch + 4 * rank;
+    T* const first = scratch + 3 * rank;
+    T* const u = scratch + 4 * rank;
+    T* const x = scratch + 5 * rank;
     const T* const z = token.key;
     update_factor(first, z, token.query);
     for (int64_t i = 0; i < rank; ++i) add(G + i * rank, z, z[i], rank);
@@ -251,7 +327,7 @@ Tensor run(const Features& features, const Reading& reading, const StepMemory& m
   const int64_t work = length * rank * (6 * rank + width);  // numbers touched per head
   parallel_for(
       0, batch * heads, std::max<int64_t>(1, (1 << 17) / work), [&](int64_t begin, int64_t end) {
-        std::vector<T> scratch(static_cast<size_t>(7 * rank + width));
+        std::vector<T> scratch(static_cast<size_t>(8 * rank + width));
         for (int64_t i = begin; i < end; ++i) {
           const Head<T> head{rank,
                              width,
@@ -262,7 +338,7 @@ Tensor run(const Features& features, const Reading& reading, const StepMemory& m
                              pointer(memory.previous, i * rank),
                              scratch.data()};
           vectors::with_widest([&] {
-            run_sequence(sequence, head, reading, scratch.data() + 5 * rank, i / heads, i % heads);
+            run_sequence(sequence, head, reading, scratch.data() + 6 * rank, i / heads, i % heads);
           });
         }
       });
