@@ -1,5 +1,6 @@
 #include "cli/kind_list.h"
 
+#include "framework/src/recipe/nested.h"
 #include "framework/src/text/terminal.h"
 
 #include <sstream>
@@ -31,8 +32,9 @@ KindChoice choose_mixer(const Registry& registry, const std::string& kind,
   fields.type = Node::Type::map;
   fields.where = {"mixers " + kind, 0, 0};
   apply_overrides(fields, set);
-  return complete(registry.mixers, read_kind(registry.mixers, fields, "mixer", "mixer", kind),
-                  place);
+  NestedMixers nested(registry.mixers);
+  return complete(registry.mixers,
+                  read_kind(registry.mixers, fields, "mixer", "mixer", nested, kind), place);
 }
 
 Table field_table(const std::vector<FieldDescription>& fields) {

@@ -1,5 +1,6 @@
 #include "cli/kind_list.h"
 #include "cli/numbers.h"
+#include "framework/src/recipe/nested.h"
 #include "framework/src/text/near.h"
 #include "framework/src/text/terminal.h"
 #include "trainers/data/dump.h"
@@ -43,7 +44,9 @@ KindChoice choose(const Registry& registry, const TasksArguments& arguments) {
     overrides.push_back(in_recipe ? change.substr(5) : change);
   }
   apply_overrides(fields, overrides);
-  return complete(registry.tasks, read_kind(registry.tasks, fields, "task", "task", arguments.kind),
+  NestedMixers nested(registry.mixers);
+  return complete(registry.tasks,
+                  read_kind(registry.tasks, fields, "task", "task", nested, arguments.kind),
                   TaskPlace{});
 }
 

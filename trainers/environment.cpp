@@ -2,6 +2,7 @@
 
 #include "framework/src/files/sha256.h"
 #include "framework/src/plugin/note.h"
+#include "framework/src/recipe/nested.h"
 
 #include <array>
 #include <chrono>
@@ -50,7 +51,7 @@ Json plugin_json(const LoadedPlugin& plugin) {
           {"fingerprint", plugin.fingerprint}};
 }
 
-// The mixer kinds of a recipe and the versions of their states.
+// The mixer kinds of a recipe, also those inside of others, and the versions of their states.
 std::map<std::string, int64_t> state_versions(const Recipe& recipe, const Registry& registry) {
   std::map<std::string, int64_t> versions;
   const auto blocks = static_cast<int64_t>(recipe.model.blocks.size());
@@ -62,6 +63,8 @@ std::map<std::string, int64_t> state_versions(const Recipe& recipe, const Regist
                         .options = at::TensorOptions().dtype(at::kFloat).device(at::kMeta)};
       versions[branch.mixer.kind] =
           make(registry.mixers, branch.mixer, place)->traits().state_version;
+      for (const MixerChoice& inner : nested_mixers(*branch.mixer.options))
+        versions[inner.kind.name] = inner.make(place, "mixers")->traits().state_version;
     }
   }
   return versions;

@@ -48,10 +48,12 @@ struct SectionList {
   std::function<void(size_t, Fields&)> visit;
 };
 
-using FieldTarget =
-    std::variant<int64_t*, double*, bool*, std::string*, std::optional<int64_t>*,
-                 std::optional<double>*, std::vector<int64_t>*, std::vector<double>*,
-                 std::vector<std::string>*, Choice, Section, SectionList>;
+struct MixerChoice;  // echo/members.h
+
+using FieldTarget = std::variant<int64_t*, double*, bool*, std::string*, std::optional<int64_t>*,
+                                 std::optional<double>*, std::vector<int64_t>*,
+                                 std::vector<double>*, std::vector<std::string>*, Choice, Section,
+                                 SectionList, std::vector<MixerChoice>*>;
 
 struct Field {
   std::string name;

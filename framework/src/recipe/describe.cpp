@@ -27,6 +27,7 @@ struct TypeName {
   std::string operator()(const Choice& choice) const { return "one of " + join(choice.words); }
   std::string operator()(const Section&) const { return "map"; }
   std::string operator()(const SectionList&) const { return "list of maps"; }
+  std::string operator()(const std::vector<MixerChoice>*) const { return "list of mixers"; }
 };
 
 void add(std::vector<FieldDescription>& found, const std::vector<Field>& fields,

@@ -18,7 +18,10 @@ namespace {
     throw ConfigError(near->where,
                       join_path(path, near->key) + ": unknown key; did you mean 'kind'? K" + list);
   }
-  throw ConfigError(node.where, path + ": the kind is missing; write {kind: NAME, ...}; k" + list);
+  std::string example = "{kind: NAME, ...}";
+  if (keys.size() == 1 && std::find(known.begin(), known.end(), keys[0]) != known.end())
+    example = "{kind: " + keys[0] + ", ...}";  // {attention: {heads: 4}}
+  throw ConfigError(node.where, path + ": the kind is missing; write " + example + "; k" + list);
 }
 
 }  // namespace
@@ -61,13 +64,15 @@ ConfigError KindChoice::error(const FieldError& mistake) const {
   return {where, join_path(path, mistake.field()) + ": " + mistake.what()};
 }
 
-Node write_kind(const KindChoice& choice) {
-  const std::unique_ptr<Options> options = choice.options->clone();
+Node write_kind(const std::string& kind, const Options& options) {
+  const std::unique_ptr<Options> copy = options.clone();
   Node node;
-  node.add("kind", scalar(choice.kind));
-  for (Node::Entry& entry : write_fields(fields_of(*options)).entries)
+  node.add("kind", scalar(kind));
+  for (Node::Entry& entry : write_fields(fields_of(*copy)).entries)
     node.add(entry.key, std::move(entry.value));
   return node;
 }
+
+Node write_kind(const KindChoice& choice) { return write_kind(choice.kind, *choice.options); }
 
 }  // namespace echo

@@ -17,7 +17,8 @@ std::string read_kind_name(const Node& node, const std::string& path, const std:
 // The options are not completed yet.
 template <class Product, class Where>
 KindChoice read_kind(const Kinds<Product, Where>& kinds, const Node& node, const std::string& path,
-                     const std::string& sort, const std::string& fallback = "") {
+                     const std::string& sort, MixerReader& mixers,
+                     const std::string& fallback = "") {
   std::vector<std::string> known;
   for (const auto& [name, kind] : kinds.all()) known.push_back(name);
   KindChoice choice;
@@ -25,7 +26,7 @@ KindChoice read_kind(const Kinds<Product, Where>& kinds, const Node& node, const
   choice.path = path;
   choice.where = node.where;
   const std::unique_ptr<Options> options = kinds.find(choice.kind)->options();
-  choice.places = read_fields(node, fields_of(*options), {path, choice.kind, {"kind"}});
+  choice.places = read_fields(node, fields_of(*options), {path, choice.kind, {"kind"}, &mixers});
   choice.options = options->clone();
   return choice;
 }
@@ -55,6 +56,7 @@ const KindOf<Product, Where>& find_kind(const Kinds<Product, Where>& kinds, cons
 }
 
 // {kind: ska, heads: 2, ...} with the present values of all fields.
+Node write_kind(const std::string& kind, const Options& options);
 Node write_kind(const KindChoice& choice);
 
 }  // namespace echo

@@ -3,6 +3,7 @@
 #include "framework/src/recipe/blocks.h"
 #include "framework/src/recipe/check.h"
 #include "framework/src/recipe/kinds.h"
+#include "framework/src/recipe/nested.h"
 #include "framework/src/recipe/values.h"
 
 #include <algorithm>
@@ -69,7 +70,8 @@ bool is_library(const std::string& path) {
 
 class RecipeReader {
  public:
-  RecipeReader(const Node& tree, const Registry& registry) : tree_(tree), registry_(registry) {}
+  RecipeReader(const Node& tree, const Registry& registry)
+      : tree_(tree), registry_(registry), nested_(registry.mixers, templates(tree)) {}
 
   Recipe read() {
     expect_map(tree_, "recipe");
@@ -101,9 +103,9 @@ class RecipeReader {
     TrainRecipe& train = recipe_.train;
     keep(read_fields(node, fields_of(train), {"train", "", {"optimizer", "schedule"}}), "train");
     train.optimizer = read_kind(registry_.optimizers, child(node, "optimizer"), "train.optimizer",
-                                "optimizer", "adamw");
+                                "optimizer", nested_, "adamw");
     train.schedule = read_kind(registry_.schedules, child(node, "schedule"), "train.schedule",
-                               "schedule", "cosine");
+                               "schedule", nested_, "cosine");
   }
 
   void read_task(const Node& node) { recipe_.task = completed_task(node, "task"); }
@@ -135,7 +137,7 @@ class RecipeReader {
       check_name(entry, "model.mixers");
       if (entry.value.is_null() && !entry.value.blank) continue;
       recipe_.model.mixers[entry.key] =
-          read_kind(registry_.mixers, entry.value, "model.mixers." + entry.key, "mixer");
+          read_kind(registry_.mixers, entry.value, "model.mixers." + entry.key, "mixer", nested_);
     }
   }
 
@@ -194,7 +196,13 @@ class RecipeReader {
   KindChoice completed_task(const Node& node, const std::string& path) {
     const TaskPlace place{.seed = static_cast<uint64_t>(recipe_.seed),
                           .batch = recipe_.train.batch};
-    return complete(registry_.tasks, read_kind(registry_.tasks, node, path, "task"), place);
+    return complete(registry_.tasks, read_kind(registry_.tasks, node, path, "task", nested_),
+                    place);
+  }
+
+  static const Node* templates(const Node& tree) {
+    const Node* model = tree.find("model");
+    return model ? model->find("mixers") : nullptr;
   }
 
   // A map that may be left out.
@@ -213,6 +221,7 @@ class RecipeReader {
 
   const Node& tree_;
   const Registry& registry_;
+  NestedMixers nested_;
   Recipe recipe_;
   Places places_;  // of the fields of the recipe's own sections, dotted
 };

@@ -15,6 +15,8 @@ using json = nlohmann::ordered_json;
 
 json object_schema(const std::vector<Field>& fields);
 
+json named(const std::string& definition) { return {{"$ref", "#/definitions/" + definition}}; }
+
 // 1, not 1.0, where it is whole.
 json limit(double value) {
   if (std::trunc(value) == value && std::abs(value) < 9e15) return static_cast<int64_t>(value);
@@ -62,6 +64,12 @@ struct ValueSchema {
     const json schema = list(object_schema(collector.fields));
     sections.resize(0);
     return schema;
+  }
+  json operator()(const std::vector<MixerChoice>*) const {
+    const json name{{"type", "string"}, {"description", "a name of model.mixers, or a kind"}};
+    const json map{{"type", "object"}, {"required", {"kind"}}};
+    const json mixer{{"allOf", {named("mixer"), map}}};
+    return list({{"anyOf", {name, mixer}}});
   }
 
   static json list(const json& items) { return {{"type", "array"}, {"items", items}}; }
@@ -117,8 +125,6 @@ json kind_schema(const Kinds& kinds, const std::string& sort, const std::string&
   schema["allOf"] = cases;
   return schema;
 }
-
-json named(const std::string& definition) { return {{"$ref", "#/definitions/" + definition}}; }
 
 // A map from names of the user's to one definition.
 json map_of(const std::string& definition, const std::string& help) {

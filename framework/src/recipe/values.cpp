@@ -156,8 +156,12 @@ void add_places(Places& places, const std::string& prefix, const Places& more) {
 // Reads one field from its value.
 class FieldReader {
  public:
-  FieldReader(const Field& field, const Node& node, std::string path, Places& places)
-      : field_(field), node_(node), path_(std::move(path)), places_(places) {}
+  FieldReader(const Field& field, const Node& node, const MapReading& map, Places& places)
+      : field_(field),
+        node_(node),
+        path_(join_path(map.path, field.name)),
+        mixers_(map.mixers),
+        places_(places) {}
 
   void operator()(int64_t* value) const { *value = read_integer(node_, path_, field_.range); }
   void operator()(double* value) const { *value = read_number(node_, path_, field_.range); }
@@ -196,7 +200,7 @@ class FieldReader {
   void operator()(const Section& section) const {
     const std::vector<Field> fields = fields_of(section);
     if (!node_.is_map()) expected(node_, path_, "a map, as in " + example(fields));
-    add_places(places_, field_.name, read_fields(node_, fields, {path_, "", {}}));
+    add_places(places_, field_.name, read_fields(node_, fields, {path_, "", {}, mixers_}));
   }
 
   void operator()(const SectionList& list) const {
@@ -215,7 +219,22 @@ class FieldReader {
       list.visit(i, collector);
       const std::string name = field_.name + "." + std::to_string(i);
       places_[name] = node_.items[i].where;
-      add_places(places_, name, read_fields(node_.items[i], collector.fields, {path, "", {}}));
+      add_places(places_, name,
+                 read_fields(node_.items[i], collector.fields, {path, "", {}, mixers_}));
+    }
+  }
+
+  void operator()(std::vector<MixerChoice>* values) const {
+    ECHO_CHECK(mixers_, "a field with mixers in a place that can hold none: " << path_);
+    if (!node_.is_list()) expected(node_, path_, "a list of mixers");
+    values->clear();
+    for (size_t i = 0; i < node_.items.size(); ++i) {
+      const std::string index = std::to_string(i);
+      Places inner;
+      values->push_back(mixers_->read(node_.items[i], join_path(path_, index), inner));
+      const std::string name = join_path(field_.name, index);
+      places_[name] = node_.items[i].where;
+      add_places(places_, name, inner);
     }
   }
 
@@ -242,6 +261,7 @@ class FieldReader {
   const Field& field_;
   const Node& node_;
   std::string path_;
+  MixerReader* mixers_;
   Places& places_;
 };
 
@@ -292,8 +312,7 @@ Places read_fields(const Node& map, const std::vector<Field>& fields, const MapR
     if (!entry) continue;
     if (entry->value.is_null() && !entry->value.blank && !is_optional(field)) continue;
     places[field.name] = entry->value.where;
-    std::visit(FieldReader(field, entry->value, join_path(reading.path, field.name), places),
-               field.target);
+    std::visit(FieldReader(field, entry->value, reading, places), field.target);
   }
   return places;
 }

@@ -3,6 +3,7 @@
 #include "framework/src/recipe/tree.h"
 
 #include <echo/fields.h>
+#include <echo/members.h>
 
 #include <map>
 #include <string>
@@ -33,11 +34,19 @@ std::vector<Field> fields_of(const Section& section);
 // Where each field was written, by its name in the map; dotted inside sections ("train.0.pairs").
 using Places = std::map<std::string, Location>;
 
+// Reads an entry of a field that holds mixers. Places are by the names of the mixer's fields.
+class MixerReader {
+ public:
+  virtual ~MixerReader() = default;
+  virtual MixerChoice read(const Node& node, const std::string& path, Places& places) = 0;
+};
+
 // What read_fields needs to know of a map beside its fields.
 struct MapReading {
   std::string path;                 // of the map, dotted, as messages show it; empty at the top
   std::string owner;                // the kind whose fields these are; empty for sections
   std::vector<std::string> others;  // keys that the caller reads itself
+  MixerReader* mixers = nullptr;    // must be there where a field may hold mixers
 };
 
 // Fills fields from a map and checks them: unknown keys, types, ranges. Null is read as if the key

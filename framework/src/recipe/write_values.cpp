@@ -1,3 +1,4 @@
+#include "framework/src/recipe/kinds.h"
 #include "framework/src/recipe/values.h"
 
 #include <charconv>
@@ -54,6 +55,11 @@ Node write_field(const Field& field) {
               node.items.push_back(write_fields(collector.fields));
             }
             return node;
+          },
+          [](const std::vector<MixerChoice>* mixers) {
+            return write_list(*mixers, [](const MixerChoice& mixer) {
+              return write_kind(mixer.kind.name, *mixer.options);
+            });
           },
       },
       field.target);

@@ -1,5 +1,6 @@
 #include "framework/src/recipe/describe.h"
 #include "framework/src/recipe/kinds.h"
+#include "framework/src/recipe/nested.h"
 #include "framework/src/testing/checks.h"
 
 #include <algorithm>
@@ -18,15 +19,21 @@ namespace {
 
 constexpr int64_t kUsualWidth = 1024;  // that default sizes should fit
 
-// A kind alone in a registry: what reading a recipe needs.
+// A kind alone in a registry, with those that its options hold: what reading a recipe needs.
 struct Alone {
   Kinds<Mixer, Place> kinds;
   std::string name;
 
-  explicit Alone(const MixerKind& kind) : name(kind.name) { kinds.insert(kind); }
+  Alone(const MixerKind& kind, const Options& options) : name(kind.name) {
+    kinds.insert(kind);
+    for (const MixerChoice& inner : nested_mixers(options)) {
+      if (!kinds.find(inner.kind.name)) kinds.insert(inner.kind);
+    }
+  }
 
   KindChoice read(const Node& fields) const {
-    return read_kind(kinds, fields, "mixer", "mixer", name);
+    NestedMixers nested(kinds);
+    return read_kind(kinds, fields, "mixer", "mixer", nested, name);
   }
 };
 
@@ -84,6 +91,10 @@ void expect_edges(const MixerKind& kind, const Options& tested, const Place& pla
 void expect_defaults(const MixerKind& kind) {
   const Place place{.width = kUsualWidth, .options = at::TensorOptions().device(at::kMeta)};
   const std::unique_ptr<Options> options = kind.options();
+  // Which mixers another one holds has no default.
+  for (const Field& field : fields_of(*options)) {
+    if (std::holds_alternative<std::vector<MixerChoice>*>(field.target)) return;
+  }
   try {
     kind.complete(*options, place);
     kind.make(*options, place);
@@ -95,7 +106,7 @@ void expect_defaults(const MixerKind& kind) {
 
 // Written out and read again, the options are the same.
 void expect_round_trip(const MixerKind& kind, const Options& options) {
-  const Alone alone(kind);
+  const Alone alone(kind, options);
   KindChoice choice;
   choice.kind = kind.name;
   choice.options = options.clone();

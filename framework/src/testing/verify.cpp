@@ -1,6 +1,7 @@
 #include "framework/src/testing/verify.h"
 
 #include "framework/src/recipe/kinds.h"
+#include "framework/src/recipe/nested.h"
 #include "framework/src/text/near.h"
 
 #include <algorithm>
@@ -24,9 +25,11 @@ const MixerKind& find_kind(const Golden& golden, const Registry& registry,
   throw mistake(golden, message + ", and --mixer runs the file through another kind");
 }
 
-std::unique_ptr<Options> read_options(const Golden& golden, const MixerKind& kind) {
+std::unique_ptr<Options> read_options(const Golden& golden, const MixerKind& kind,
+                                      const Registry& registry) {
   std::unique_ptr<Options> options = kind.options();
-  read_fields(golden.options, fields_of(*options), {"options", kind.name, {}});
+  NestedMixers nested(registry.mixers);
+  read_fields(golden.options, fields_of(*options), {"options", kind.name, {}, &nested});
   try {
     kind.complete(*options, Place{.width = golden.width});
   } catch (const FieldError& error) {
@@ -76,7 +79,7 @@ int rank_of(const Comparison& row) {
 
 Verification verify(const Golden& golden, const Registry& registry, const std::string& asked) {
   const MixerKind& kind = find_kind(golden, registry, asked);
-  const std::unique_ptr<Options> options = read_options(golden, kind);
+  const std::unique_ptr<Options> options = read_options(golden, kind, registry);
   Verification verification;
   verification.kind = kind.name;
   verification.float64 = allowed_ratios(golden, at::kDouble);
