@@ -59,7 +59,9 @@ Findings measure(const Registry& registry, const SpeedArguments& arguments) {
   if (arguments.peers) {
     findings.peer = start_peer(kind, findings, options);
     if (findings.peer->missing().empty())
-      round = [peer = findings.peer.get()](SpeedRow::Pass pass) { return peer->seconds(pass); };
+      round = [peer = findings.peer.get()](SpeedRow::Pass pass, std::optional<int64_t> context) {
+        return peer->seconds(pass, context);
+      };
   }
   findings.speed = testing::measure_speed(*mixer, options, round);
   return findings;

@@ -47,7 +47,7 @@ function(echo_target target)
 endfunction()
 
 # A built-in plugin from all the sources of the calling folder's subfolder `name`: OBJECT library `<name>_objects`, that
-# unit tests link, then MODULE library in the program's plugin folder, beside its peer.py: echo_add_builtin(name LIBRARIES x y)
+# unit tests link, then MODULE library in the program's plugin folder, beside its peers: echo_add_builtin(name LIBRARIES x y)
 function(echo_add_builtin name)
   cmake_parse_arguments(builtin "" "" "LIBRARIES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
@@ -72,6 +72,11 @@ function(echo_add_builtin name)
   if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/peer.py)
     echo_add_script(${CMAKE_CURRENT_SOURCE_DIR}/${name}/peer.py ${name}.peer.py)
   endif()
+  file(GLOB peers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.peer.py)  # of several kinds
+  foreach(peer ${peers})
+    get_filename_component(file ${peer} NAME)
+    echo_add_script(${peer} ${file})
+  endforeach()
 endfunction()
 
 # A script that the program runs, in its plugin folder under this name.

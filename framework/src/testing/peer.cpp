@@ -113,8 +113,10 @@ Peer::Peer(const std::filesystem::path& script, const std::string& fields,
 
 Peer::~Peer() = default;
 
-std::optional<double> Peer::seconds(SpeedRow::Pass pass) {
-  if (!missing_.empty() || !process_->write(pass_name(pass))) return std::nullopt;
+std::optional<double> Peer::seconds(SpeedRow::Pass pass, std::optional<int64_t> context) {
+  const Json wanted = {{"pass", pass_name(pass)},
+                       {"context", context ? Json(*context) : Json(nullptr)}};
+  if (!missing_.empty() || !process_->write(wanted.dump())) return std::nullopt;
   const std::optional<std::string> answer = process_->read();
   if (!answer) throw Error("the peer " + name_ + " ended while its " + pass_name(pass) + " ran");
   const Json found = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);

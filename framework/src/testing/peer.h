@@ -20,12 +20,13 @@ class Peer {
   Peer(const Peer&) = delete;
   Peer& operator=(const Peer&) = delete;
 
-  const std::string& name() const { return name_; }  // "torch 2.11.0"
+  const std::string& name() const { return name_; }  // "torch 2.11.0 in Python"
   // Why there is no peer, and what to do; empty when there is one.
   const std::string& missing() const { return missing_; }
 
-  // CPU seconds of one pass; nothing where the peer has none.
-  std::optional<double> seconds(SpeedRow::Pass pass);
+  // CPU seconds of one pass; nothing where the peer has none. `context`: of a token, as in
+  // SpeedRow.
+  std::optional<double> seconds(SpeedRow::Pass pass, std::optional<int64_t> context = {});
 
  private:
   class Process;

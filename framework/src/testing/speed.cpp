@@ -139,15 +139,16 @@ SpeedRow stretch_row(Pass pass, const Stretch& stretch, const Floor& floor,
   } else {
     works = {[&] { return timed([&] { floor.train(); }); }, [&] { return stretch.train(); }};
   }
-  const bool has_peer = peer && peer(pass);
-  if (has_peer) works.push_back([&] { return *peer(pass); });
+  const bool has_peer = peer && peer(pass, {});
+  if (has_peer) works.push_back([&] { return peer(pass, {}).value(); });
   const std::vector<double> seconds = least(works, options.rounds);
   SpeedRow row{.pass = pass, .context = {}, .seconds = seconds[1], .floor = seconds[0], .peer = {}};
   if (has_peer) row.peer = seconds[2];
   return row;
 }
 
-void add_token_rows(Mixer& mixer, const SpeedOptions& options, std::vector<SpeedRow>& rows) {
+void add_token_rows(Mixer& mixer, const SpeedOptions& options, const PeerRound& peer,
+                    std::vector<SpeedRow>& rows) {
   const Floor floor(mixer, options.batch, 1);
   const std::vector<std::optional<int64_t>> contexts = contexts_of(mixer, options);
   std::vector<std::unique_ptr<Decoding>> decodings;
@@ -162,6 +163,12 @@ void add_token_rows(Mixer& mixer, const SpeedOptions& options, std::vector<Speed
     decodings.push_back(std::make_unique<Decoding>(mixer, options, context));
     works.push_back([decoding = decodings.back().get()] { return decoding->turn(); });
   }
+  std::vector<size_t> peers(contexts.size());  // where its turns are in `works`; 0: none
+  for (size_t i = 0; i < contexts.size(); ++i) {
+    if (!peer || !peer(Pass::token, contexts[i])) continue;
+    peers[i] = works.size();
+    works.push_back([&peer, context = contexts[i]] { return peer(Pass::token, context).value(); });
+  }
   const std::vector<double> seconds = least(works, 2 * options.rounds);
   for (size_t i = 0; i < contexts.size(); ++i) {
     rows.push_back({.pass = Pass::token,
@@ -169,6 +176,7 @@ void add_token_rows(Mixer& mixer, const SpeedOptions& options, std::vector<Speed
                     .seconds = seconds[i + 1],
                     .floor = seconds[0],
                     .peer = {}});
+    if (peers[i] > 0) rows.back().peer = seconds[peers[i]];
   }
 }
 
@@ -193,8 +201,9 @@ std::vector<double> least(const std::vector<Round>& works, int64_t rounds) {
     if (round >= kFewest && spent > kPatience) break;
     for (size_t i = 0; i < works.size(); ++i) {
       const double start = thread_seconds();
-      best[i] = std::min(best[i], works[i]());
-      spent += thread_seconds() - start;
+      const double seconds = works[i]();
+      best[i] = std::min(best[i], seconds);
+      spent += std::max(seconds, thread_seconds() - start);  // a peer spends them in its process
     }
   }
   return best;
@@ -244,7 +253,7 @@ Speed measure_speed(Mixer& mixer, const SpeedOptions& options, const PeerRound& 
     speed.peak_bytes = peak_bytes([&] { stretch.train(); });
     forget_gradients(mixer);
   }
-  add_token_rows(mixer, options, speed.rows);
+  add_token_rows(mixer, options, peer, speed.rows);
   return speed;
 }
 

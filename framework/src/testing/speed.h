@@ -74,8 +74,10 @@ struct Speed {
   int64_t peak_bytes = 0;  // held by tensors in forward and backward, parameters aside
 };
 
-// Seconds that somebody else's layer takes for a pass, once; nothing where it has no such pass.
-using PeerRound = std::function<std::optional<double>(SpeedRow::Pass)>;
+// Seconds that somebody else's layer takes for a pass, once; nothing where it has no such pass. For
+// one token: after a context, as in SpeedRow.
+using PeerRound =
+    std::function<std::optional<double>(SpeedRow::Pass, std::optional<int64_t> context)>;
 
 // Sets the number of LibTorch's threads to one. The mixer stands on the CPU, initialised. `peer`
 // may be null.

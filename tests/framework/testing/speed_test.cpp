@@ -113,12 +113,26 @@ TEST_F(SpeedTest, TimesOneTokenOnceWhereThereIsNoMemory) {
 TEST_F(SpeedTest, APeerTakesPartInThePassesThatItHas) {
   Toy toy({.width = 16}, Memory::none);
   initialize(toy, 1);
-  const PeerRound peer = [](SpeedRow::Pass pass) {
+  const PeerRound peer = [](SpeedRow::Pass pass, std::optional<int64_t>) {
     return pass == SpeedRow::Pass::forward ? std::optional(3.0) : std::nullopt;
   };
   const Speed speed = measure_speed(toy, tiny(), peer);
   EXPECT_EQ(speed.rows[0].peer, 3.0);
   EXPECT_FALSE(speed.rows[1].peer.has_value());
+  EXPECT_FALSE(speed.rows[2].peer.has_value());
+}
+
+TEST_F(SpeedTest, APeerReadsTokensAfterTheContextsThatItHas) {
+  Toy toy({.width = 16}, Memory::constant);
+  initialize(toy, 1);
+  const PeerRound peer = [](SpeedRow::Pass, std::optional<int64_t> context) {
+    return context == 1 << 20 ? std::optional(2.0) : std::nullopt;
+  };
+  const Speed speed = measure_speed(toy, tiny(), peer);
+  ASSERT_THAT(speed.rows, SizeIs(4));
+  EXPECT_FALSE(speed.rows[2].peer.has_value());
+  EXPECT_EQ(speed.rows[3].peer, 2.0);
+  EXPECT_LT(speed.rows[3].seconds, 2.0);
 }
 
 TEST(LeastTest, TakesTheLeastOfEachWhileAllTakeTurns) {
