@@ -27,6 +27,7 @@
     borderWidth: {raw: 1, line: 2, scores: 2, level: 1.5, marks: 1}[series.style],
     showLine: series.style !== 'marks',
     borderDash: series.style === 'level' ? [5, 4] : series.dashed ? [7, 3] : [],
+    pointStyle: series.dashed ? 'rectRot' : 'circle',  // of two series of one colour
     pointRadius: {scores: 3, marks: 2.5}[series.style] ?? (series.points.length === 1 ? 4 : 0),
     pointHitRadius: 6,
     pointHoverRadius: series.style === 'level' ? 0 : 4,
@@ -76,6 +77,7 @@
     const entries = description.series.filter(({style}) => style !== 'marks').length;
     figure.style.setProperty('--entries', entries);
     figure.classList.toggle('crowded', entries > 6);  // a legend of several lines
+    const twice = description.series.some(({dashed}) => dashed);  // colours
     const steps = description.series.flatMap(({points}) => points.map(([x]) => x));
     const last = steps.reduce((most, step) => Math.max(most, step), 1);
     const x = description.x || {title: 'step', log: false};
@@ -96,7 +98,8 @@
             display: description.series.length > 1,
             align: 'start',
             labels: {
-              usePointStyle: true, pointStyle: 'line', boxWidth: 26, padding: 14,
+              usePointStyle: true, pointStyle: twice ? undefined : 'line', boxWidth: twice ? 10 : 26, padding: 14,
+              boxHeight: twice ? 6 : undefined,
               filter: (item, data) => data.datasets[item.datasetIndex].style !== 'marks',
             },
           },
