@@ -195,7 +195,7 @@ void add_eval(Program& program) {
                   "on longer samples than it was trained on");
   command.example("eval runs/ska/checkpoints/000400 --split validation --json", "one checkpoint");
   command.example("eval --bench mqar --quick",
-                  "recall of attention and of all forms of SKA, ten minutes on two cores");
+                  "recall of all forms of SKA, ten minutes on two cores");
   command.example("eval --bench mixers --quick", "recall of every kind of mixer, as long");
   command.example("eval --bench mqar --quick --set 'bench.seeds=[5,6]'",
                   "other seeds: only new cells run");

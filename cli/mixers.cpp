@@ -161,7 +161,7 @@ void add_mixers(Program& program) {
   command.example("mixers --verify *.safetensors --mixer example/attention --plugin example.so",
                   "a plugin's mixer against the same files");
   command.example("mixers ska --check --set power=2",
-                  "training, prefill and decoding are one function, and all else a mixer must be");
+                  "one function in training, prefill and decoding; more");
   command.example("mixers ska --speed --set heads=12 --set rank=48 --set power=2",
                   "forward, backward and decoding beside its projections");
   command.example("mixers attention --speed --peers --set heads=12",
