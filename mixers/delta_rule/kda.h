@@ -5,7 +5,7 @@
 namespace echo {
 
 struct KdaOptions : DeltaRuleOptions {
-  std::optional<double> gate_floor;
+  std::optional<double> gate_floor = std::nullopt;
   bool gate_bias = true;
 
   void visit(Fields& fields);
