@@ -38,8 +38,10 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
     set_property(TARGET LibTorch::LibTorch APPEND PROPERTY INTERFACE_COMPILE_OPTIONS
                  "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-idirafter \"${_dir}\">")
   endforeach()
+  # LibTorch is built with NDEBUG, and some of its classes (at::RecordFunction) have another layout without.
   set_target_properties(
     LibTorch::LibTorch PROPERTIES
+    INTERFACE_COMPILE_DEFINITIONS NDEBUG
     INTERFACE_LINK_LIBRARIES "${LIBTORCH_CPU_LIBRARY};${LIBTORCH_C10_LIBRARY}"
     INTERFACE_LINK_OPTIONS "-Wl,--allow-shlib-undefined")
 endif()
