@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -18,7 +19,8 @@ namespace echo {
 using at::Tensor;
 
 void Mamba2Options::visit(Fields& fields) {
-  fields("expand", expand, "inner width / width of the model", size_from(1));
+  fields("expand", expand, "inner width / width of the model, as 2 or 1.5",
+         {.low = 0, .high = 1 << 20, .low_open = true});
   fields("head_width", head_width, "inner channels of a head, P", size_from(1));
   fields("state", state, "numbers that an inner channel remembers, N", size_from(1));
   fields("groups", groups, "groups of heads that share B and C, a divisor of the heads",
@@ -27,16 +29,30 @@ void Mamba2Options::visit(Fields& fields) {
   fields("bias", bias, "of in_proj and out_proj");
   fields("conv_bias", conv_bias, "of the convolution");
   fields("dt_limit", dt_limit, "least and largest time step; null: no end", at_least(0));
-  fields("norm_eps", norm_eps, "added to the mean square in the norm before out_proj", above(0));
+  fields("norm", norm, "an RMS norm over each group's channels before out_proj");
+  fields("norm_eps", norm_eps, "added to the mean square in that norm", above(0));
+}
+
+int64_t Mamba2Options::inner_width(int64_t width) const {
+  return std::llround(expand * static_cast<double>(width));
 }
 
 void Mamba2Options::complete(const Place& place) {
-  const int64_t inner = expand * place.width;
   const auto number = [](int64_t value) { return std::to_string(value); };
+  constexpr double kRounding = 1e-6;  // of a ratio like 4/3
+  const int64_t inner = inner_width(place.width);
+  const double product = expand * static_cast<double>(place.width);
+  if (inner < 1 || std::abs(product - static_cast<double>(inner)) > kRounding) {
+    std::ostringstream text;
+    text << "expand " << expand << " makes no inner width of " << place.width
+         << " channels; choose a ratio whose product with " << place.width
+         << " is a whole number, as 2 or 1.5";
+    throw FieldError("expand", text.str());
+  }
   if (inner % head_width != 0) {
     throw FieldError("head_width", "head_width " + number(head_width) +
-                                       " does not divide the inner width " + number(inner) + " (" +
-                                       number(expand) + " x " + number(place.width) +
+                                       " does not divide the inner width " + number(inner) +
+                                       " (expand x " + number(place.width) +
                                        "); choose a divisor of it");
   }
   const int64_t heads = inner / head_width;
@@ -54,7 +70,7 @@ void Mamba2Options::complete(const Place& place) {
 Mamba2::Mamba2(const Mamba2Options& options, const Place& place)
     : Mixer(place),
       options_(options),
-      inner_(options.expand * place.width),
+      inner_(options.inner_width(place.width)),
       heads_(inner_ / options.head_width),
       channels_(inner_ + 2 * options.groups * options.state) {
   const auto linear = [&](const char* name, int64_t inputs, int64_t rows, double scale) {
@@ -75,7 +91,7 @@ Mamba2::Mamba2(const Mamba2Options& options, const Place& place)
   dt_bias_ = parameter("dt_bias", {heads_}, init::time_step_bias(), {.decay = false});
   A_log_ = parameter("A_log", {heads_}, init::log_of_uniform(1, 16), {.decay = false});
   D_ = parameter("D", {heads_}, init::ones(), {.decay = false});
-  norm_ = parameter("norm.weight", {inner_}, init::ones(), {.decay = false});
+  if (options_.norm) norm_ = parameter("norm.weight", {inner_}, init::ones(), {.decay = false});
   output_ =
       linear("out_proj", inner_, place.width, 1 / std::sqrt(static_cast<double>(place.layers)));
 }
@@ -134,8 +150,9 @@ Tensor Mamba2::scan(const Tensor& xBC, const Tensor& dt, const Span& span) const
 }
 
 // The gate first, then the norm, over each group's channels.
-Tensor Mamba2::gated_norm(const Tensor& y, const Tensor& z) const {
+Tensor Mamba2::gate_and_norm(const Tensor& y, const Tensor& z) const {
   const Tensor gated = silu_multiply(z.to(y.scalar_type()), y);
+  if (!options_.norm) return gated;
   if (options_.groups == 1) return rms_norm(gated, norm_, options_.norm_eps);
   const Tensor normed =
       rms_norm(gated.unflatten(2, {options_.groups, -1}), Tensor(), options_.norm_eps);
@@ -171,7 +188,7 @@ Tensor Mamba2::forward(const Tensor& x, const Span& span) {
   const std::vector<Tensor> parts =
       (*input_)(x).split_with_sizes({inner_, channels_, heads_}, 2);  // z, xBC, dt
   const Tensor y = scan(convolve(parts[1], span), time_steps(parts[2]), span);
-  return (*output_)(gated_norm(y, parts[0]).to(x.scalar_type()));
+  return (*output_)(gate_and_norm(y, parts[0]).to(x.scalar_type()));
 }
 
 namespace {

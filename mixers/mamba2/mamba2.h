@@ -10,7 +10,7 @@
 namespace echo {
 
 struct Mamba2Options {
-  int64_t expand = 2;
+  double expand = 2;
   int64_t head_width = 64;
   int64_t state = 128;
   int64_t groups = 1;
@@ -18,10 +18,12 @@ struct Mamba2Options {
   bool bias = false;
   bool conv_bias = true;
   std::vector<double> dt_limit = {0, std::numeric_limits<double>::infinity()};
+  bool norm = true;
   double norm_eps = 1e-5;
 
   void visit(Fields& fields);
   void complete(const Place& place);
+  int64_t inner_width(int64_t width) const;  // d_in of a model of that width
 };
 
 // Selective state space model with a scalar decay per head. Equations and state: README.md.
@@ -40,7 +42,7 @@ class Mamba2 final : public Mixer {
   at::Tensor convolve(const at::Tensor& xBC, const Span& span) const;
   at::Tensor time_steps(const at::Tensor& raw) const;
   at::Tensor scan(const at::Tensor& xBC, const at::Tensor& dt, const Span& span) const;
-  at::Tensor gated_norm(const at::Tensor& y, const at::Tensor& z) const;
+  at::Tensor gate_and_norm(const at::Tensor& y, const at::Tensor& z) const;
   at::Tensor step(const at::Tensor& projected, const Span& span) const;
 
   Mamba2Options options_;
@@ -52,7 +54,7 @@ class Mamba2 final : public Mixer {
   Linear* output_;
   at::Tensor conv_weight_, conv_bias_;  // (channels, 1, W), (channels)
   at::Tensor dt_bias_, A_log_, D_;      // (H)
-  at::Tensor norm_;                     // (d_in)
+  at::Tensor norm_;                     // (d_in), or undefined
 };
 
 }  // namespace echo

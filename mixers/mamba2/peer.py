@@ -15,8 +15,10 @@ NAME = f"transformers {transformers.__version__} Mamba2Mixer, chunk {Mamba2Confi
 
 def layer(width, fields):
     least, most = fields["dt_limit"]
-    inner = fields["expand"] * width
-    config = Mamba2Config(hidden_size=width, expand=fields["expand"], head_dim=fields["head_width"],
+    inner = round(fields["expand"] * width)
+    if not fields["norm"] or inner % width:
+        raise ValueError("the peer in Python has a norm always, and an inner width that is a multiple of the width")
+    config = Mamba2Config(hidden_size=width, expand=inner // width, head_dim=fields["head_width"],
                           num_heads=inner // fields["head_width"], state_size=fields["state"],
                           n_groups=fields["groups"], conv_kernel=fields["kernel"], use_bias=fields["bias"],
                           use_conv_bias=fields["conv_bias"], layer_norm_epsilon=fields["norm_eps"],

@@ -26,7 +26,7 @@ struct Sizes {
 
 template <class T>
 struct Weights {
-  const T *conv, *conv_bias, *dt_bias, *A_log, *D, *norm;  // conv_bias may be null
+  const T *conv, *conv_bias, *dt_bias, *A_log, *D, *norm;  // conv_bias and norm may be null
 };
 
 template <class T>
@@ -95,6 +95,7 @@ class Token {
   void gate_and_norm(T* y) const {
     const int64_t width = sizes_.inner() / sizes_.groups;
     for (int64_t i = 0; i < sizes_.inner(); ++i) y[i] *= vectors::silu(z_[i]);
+    if (!weights_.norm) return;
     for (int64_t g = 0; g < sizes_.groups; ++g) {
       T* const own = y + g * width;
       const T* const weight = weights_.norm + g * width;

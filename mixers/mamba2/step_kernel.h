@@ -9,7 +9,7 @@ namespace echo::mamba2 {
 struct Layer {
   at::Tensor conv_weight, conv_bias;  // (channels, 1, W), (channels) or undefined
   at::Tensor dt_bias, A_log, D;       // (H)
-  at::Tensor norm;                    // (d_in)
+  at::Tensor norm;                    // (d_in) or undefined
   int64_t groups;
   double least_step, largest_step;
   double norm_eps;

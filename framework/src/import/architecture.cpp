@@ -11,7 +11,7 @@ const std::vector<Architecture>& architectures() {
     std::vector<Architecture> list;
     for (const auto& family :
          {llama_architectures(), mamba2_architectures(), qwen3_next_architectures(),
-          mamba_hybrid_architectures(), olmo_hybrid_architectures()})
+          mamba_hybrid_architectures(), olmo_hybrid_architectures(), falcon_h1_architectures()})
       list.insert(list.end(), family.begin(), family.end());
     return list;
   }();

@@ -36,5 +36,6 @@ std::vector<Architecture> mamba2_architectures();
 std::vector<Architecture> qwen3_next_architectures();
 std::vector<Architecture> mamba_hybrid_architectures();
 std::vector<Architecture> olmo_hybrid_architectures();
+std::vector<Architecture> falcon_h1_architectures();
 
 }  // namespace echo

@@ -45,6 +45,13 @@ std::vector<int64_t> natural_shape(const Link& link, const Parameters& parameter
   return shape;
 }
 
+// (rows, 1, ...) for a tensor of `dim` dimensions.
+at::Tensor row_factors(const Link& link, int64_t dim) {
+  std::vector<int64_t> shape(static_cast<size_t>(dim), 1);
+  shape.front() = static_cast<int64_t>(link.row_factors.size());
+  return at::tensor(link.row_factors, at::kFloat).view(shape);
+}
+
 }  // namespace
 
 std::vector<int64_t> stored_shape(const Link& link, const Parameters& parameters) {
@@ -54,6 +61,7 @@ std::vector<int64_t> stored_shape(const Link& link, const Parameters& parameters
 void fill(const Link& link, at::Tensor stored, const Parameters& parameters) {
   at::Tensor value = stored.view(natural_shape(link, parameters));
   if (link.factor != 1) value = value * link.factor;
+  if (!link.row_factors.empty()) value = value * row_factors(link, value.dim());
   if (link.offset != 0) value = value + link.offset;
   for (const Part& part : link.parts) {
     const at::Tensor rows =
@@ -73,6 +81,7 @@ at::Tensor stored_value(const Link& link, const Parameters& parameters) {
   }
   if (link.offset != 0) value = value - link.offset;
   if (link.factor != 1) value = value / link.factor;
+  if (!link.row_factors.empty()) value = value / row_factors(link, value.dim());
   return value.reshape(stored_shape(link, parameters));
 }
 

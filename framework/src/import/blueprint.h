@@ -18,11 +18,12 @@ struct Part {
 };
 
 // A stored tensor and the parameters that are made of it, readable in both directions:
-// parameter = rows of (factor * stored + offset).
+// parameter = rows of (factor * row_factors * stored + offset).
 struct Link {
   std::string stored;  // its name in the file
   std::vector<Part> parts;
   double factor = 1;
+  std::vector<double> row_factors;   // besides, one for each row of the stored tensor, or none
   double offset = 0;                 // 1: a norm that is stored around zero
   std::vector<int64_t> shape;        // of the stored tensor, where it is not the parameter's
   std::vector<std::string> aliases;  // other names that files use

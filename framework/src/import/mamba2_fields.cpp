@@ -20,23 +20,35 @@ Json read_dt_limit(Config& config) {
   return result;
 }
 
+struct InnerWidth {
+  int64_t channels;
+  std::string name;  // what gives it
+};
+
+InnerWidth read_inner_width(Config& config, const Mamba2Fields& fields, int64_t width) {
+  const int64_t expand = config.count(fields.expand, 2);
+  if (fields.inner && !config.is_written_null(fields.inner))
+    return {config.count(fields.inner, fields.default_inner), fields.inner};
+  if (fields.inner) config.ignore({fields.inner});
+  return {expand * width, std::string(fields.expand) + " * hidden_size"};
+}
+
 }  // namespace
 
 Json read_mamba2_mixer(Config& config, const Mamba2Fields& fields, int64_t width, double eps) {
   const int64_t heads = config.count(fields.heads);
-  const int64_t expand = config.count(fields.expand, 2);
-  const int64_t inner = expand * width;
+  const auto [inner, inner_name] = read_inner_width(config, fields, width);
   const Json* head_width = config.find(fields.head_width);
   const bool is_automatic = head_width && *head_width == "auto";
   if (inner % heads != 0) {
-    config.refuse(fields.heads, "it does not divide " + std::string(fields.expand) +
-                                    " * hidden_size (" + std::to_string(inner) + ")");
+    config.refuse(fields.heads,
+                  "it does not divide " + inner_name + " (" + std::to_string(inner) + ")");
   }
   const int64_t own = is_automatic ? inner / heads : config.count(fields.head_width, inner / heads);
   if (own * heads != inner) {
     config.refuse(fields.head_width, std::string(fields.heads) + " (" + std::to_string(heads) +
-                                         ") such heads are not " + fields.expand +
-                                         " * hidden_size (" + std::to_string(inner) + ")");
+                                         ") such heads are not " + inner_name + " (" +
+                                         std::to_string(inner) + ")");
   }
   const int64_t groups = config.count(fields.groups, fields.default_groups);
   if (heads % groups != 0) {
@@ -45,7 +57,7 @@ Json read_mamba2_mixer(Config& config, const Mamba2Fields& fields, int64_t width
   }
   Json mixer;
   mixer["kind"] = "mamba2";
-  mixer["expand"] = expand;
+  mixer["expand"] = static_cast<double>(inner) / static_cast<double>(width);
   mixer["head_width"] = own;
   mixer["state"] = config.count(fields.state, fields.default_state);
   mixer["groups"] = groups;
@@ -57,10 +69,15 @@ Json read_mamba2_mixer(Config& config, const Mamba2Fields& fields, int64_t width
   return mixer;
 }
 
+int64_t mamba2_inner_width(const Json& mixer, int64_t width) {
+  return std::llround(mixer.at("expand").get<double>() * static_cast<double>(width));
+}
+
 void link_mamba2(Blueprint& blueprint, const Json& mixer, const std::string& stored,
                  const std::string& parameters) {
-  std::vector<std::string> names = {"in_proj.weight", "conv1d.weight",  "dt_bias", "A_log", "D",
-                                    "norm.weight",    "out_proj.weight"};
+  std::vector<std::string> names = {"in_proj.weight", "conv1d.weight", "dt_bias", "A_log", "D",
+                                    "out_proj.weight"};
+  if (mixer.value("norm", true)) names.emplace_back("norm.weight");
   if (mixer.at("bias").get<bool>()) names.insert(names.end(), {"in_proj.bias", "out_proj.bias"});
   if (mixer.at("conv_bias").get<bool>()) names.emplace_back("conv1d.bias");
   for (const std::string& name : names)
@@ -70,12 +87,14 @@ void link_mamba2(Blueprint& blueprint, const Json& mixer, const std::string& sto
 void write_mamba2_mixer(Json& config, const Mamba2Fields& fields, const Json& mixer,
                         int64_t width) {
   const auto head_width = mixer.at("head_width").get<int64_t>();
-  config[fields.heads] = mixer.at("expand").get<int64_t>() * width / head_width;
+  const int64_t inner = mamba2_inner_width(mixer, width);
+  config[fields.heads] = inner / head_width;
   config[fields.head_width] = head_width;
   config[fields.state] = mixer.at("state");
   config[fields.groups] = mixer.at("groups");
   config[fields.kernel] = mixer.at("kernel");
-  config[fields.expand] = mixer.at("expand");
+  config[fields.expand] = std::max<int64_t>(1, inner / width);
+  if (fields.inner) config[fields.inner] = inner;
   config[fields.bias] = mixer.at("bias");
   config[fields.conv_bias] = mixer.at("conv_bias");
   Json limit = Json::array();

@@ -14,12 +14,17 @@ struct Mamba2Fields {
   const char* expand;
   const char* bias;
   const char* conv_bias;
+  const char* inner = nullptr;  // where the inner width is a field of its own; null: by `expand`
+  int64_t default_inner = 0;
   int64_t default_groups = 1;
   int64_t default_state = 256;
 };
 
 // Those fields and time_step_limit as a `mamba2` mixer.
 Json read_mamba2_mixer(Config& config, const Mamba2Fields& fields, int64_t width, double eps);
+
+// Inner channels of a mixer that read_mamba2_mixer() gave.
+int64_t mamba2_inner_width(const Json& mixer, int64_t width);
 
 void link_mamba2(Blueprint& blueprint, const Json& mixer, const std::string& stored,
                  const std::string& parameters);

@@ -43,11 +43,11 @@ const auto name_of = [](const auto& info) { return std::string(info.param); };
 
 INSTANTIATE_TEST_SUITE_P(Of, AnExport,
                          testing::Values("llama", "mistral", "qwen2", "qwen3", "mamba2", "granite",
-                                         "bamba", "qwen3next", "olmo_hybrid"),
+                                         "bamba", "qwen3next", "olmo_hybrid", "falcon_h1"),
                          name_of);
 
-// But for Granite, whose multiplier of scores has become a part of its queries, and OLMo hybrid,
-// whose files cut a convolution in three.
+// But for Granite and Falcon-H1, some of whose multipliers have become parts of their weights, and
+// OLMo hybrid, whose files cut a convolution in three.
 INSTANTIATE_TEST_SUITE_P(Of, AnExactExport,
                          testing::Values("llama", "mistral", "qwen2", "qwen3", "mamba2", "bamba",
                                          "qwen3next"),

@@ -54,7 +54,7 @@ TEST_P(ImportedCheckpoint, HasAnOrdinaryRecipe) {
 
 INSTANTIATE_TEST_SUITE_P(Of, ImportedCheckpoint,
                          testing::Values("llama", "mistral", "qwen2", "qwen3", "mamba2", "granite",
-                                         "bamba", "qwen3next", "olmo_hybrid"),
+                                         "bamba", "qwen3next", "olmo_hybrid", "falcon_h1"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -103,6 +103,17 @@ const std::vector<Refusal> kRefusals = {
     {"UnknownLayerType", "qwen3next",
      set("layer_types", {"linear_attention", "conv", "conv", "full_attention"}),
      "'conv' is no layer that Echo has in this class; allowed: linear_attention, full_attention"},
+    {"ANormBeforeItsGate", "falcon_h1",
+     [](Checkpoint& checkpoint) {
+       checkpoint.config["mamba_rms_norm"] = checkpoint.config["mamba_norm_before_gate"] = true;
+     },
+     "mamba_norm_before_gate: true: Echo's Mamba-2 has its gate before the norm; allowed: false"},
+    {"ABiasOfOneProjectionAlone", "falcon_h1", set("projectors_bias", false),
+     "projectors_bias: false: it must be what mamba_proj_bias is; allowed: true"},
+    {"TooFewMultipliers", "falcon_h1", set("ssm_multipliers", {1.0, 2.0}),
+     "ssm_multipliers: [1.0,2.0]: it takes 5 numbers above 0"},
+    {"AnInnerWidthThatIsNotTheHeads", "falcon_h1", set("mamba_d_ssm", 56),
+     "mamba_n_heads: 6: it does not divide mamba_d_ssm (56)"},
     {"ValueHeadsThatDoNotFit", "qwen3next", set("linear_num_value_heads", 3),
      "linear_num_value_heads: 3: it is no multiple of linear_num_key_heads (2)"},
 };
@@ -135,7 +146,8 @@ TEST_P(AConfig, IsReadOrRefusedWhateverItsFieldsHold) {
 
 INSTANTIATE_TEST_SUITE_P(Of, AConfig,
                          testing::Values("llama", "mistral", "qwen2", "qwen3", "mamba2",
-                                         "qwen3next", "granite", "bamba", "olmo_hybrid"),
+                                         "qwen3next", "granite", "bamba", "olmo_hybrid",
+                                         "falcon_h1"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(AFolder, WithoutAConfigIsRefused) {

@@ -28,6 +28,11 @@ TEST(Mamba2Test, ConformsWithLimitedTimeSteps) {
   expect_conforms<Mamba2>(Mamba2Options{.head_width = 16, .state = 4, .dt_limit = {0.1, 2}});
 }
 
+TEST(Mamba2Test, ConformsWithoutANorm) {
+  expect_conforms<Mamba2>(
+      Mamba2Options{.expand = 1.5, .head_width = 12, .state = 4, .groups = 2, .norm = false});
+}
+
 TEST(Mamba2Test, ConformsWithoutAConvolution) {
   expect_conforms<Mamba2>(Mamba2Options{.head_width = 16, .state = 4, .kernel = 1});
 }
@@ -54,8 +59,15 @@ TEST(Mamba2Test, TheScanComputesWhatTheReferenceDoes) {
 }
 
 TEST(Mamba2Test, RefusesAHeadWidthThatDoesNotDivideTheInnerWidth) {
-  EXPECT_EQ(refusal<Mamba2Options>({.head_width = 64}, "head_width"),
-            "head_width 64 does not divide the inner width 96 (2 x 48); choose a divisor of it");
+  EXPECT_EQ(
+      refusal<Mamba2Options>({.head_width = 64}, "head_width"),
+      "head_width 64 does not divide the inner width 96 (expand x 48); choose a divisor of it");
+}
+
+TEST(Mamba2Test, RefusesARatioThatMakesNoInnerWidth) {
+  EXPECT_EQ(refusal<Mamba2Options>({.expand = 1.3, .head_width = 16}, "expand"),
+            "expand 1.3 makes no inner width of 48 channels; choose a ratio whose product with 48 "
+            "is a whole number, as 2 or 1.5");
 }
 
 TEST(Mamba2Test, RefusesGroupsThatDoNotDivideTheHeads) {
