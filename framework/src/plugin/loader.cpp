@@ -1,17 +1,21 @@
 #include "framework/src/plugin/loader.h"
 
+#include "framework/src/files/sha256.h"
+#include "framework/src/plugin/load_watch.h"
 #include "framework/src/plugin/note.h"
 
 #include <echo/plugin.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
-#include <cstring>
+#include <cxxabi.h>
 #include <dlfcn.h>
 #include <exception>
+#include <memory>
+#include <optional>
 #include <set>
 #include <sstream>
-#include <unistd.h>
 
 #include <spdlog/spdlog.h>
 
@@ -23,39 +27,43 @@ namespace {
   throw Error("cannot load the plugin " + file.string() + ": " + reason);
 }
 
-// A static constructor that throws calls std::terminate straight through any handler. While a
-// library is opened, this names it and leaves as for any other wrong file.
-char opening[4096];
-
-[[noreturn]] void terminate_while_opening() {
-  std::string reason = "it ended the program in a static constructor";
-  if (std::exception_ptr current = std::current_exception()) {
-    try {
-      std::rethrow_exception(current);
-    } catch (const std::exception& failure) {
-      reason = std::string("a static constructor threw: ") + failure.what();
-    } catch (...) {
-      reason = "a static constructor threw";
-    }
-  }
-  const std::string message =
-      "echo: error: cannot load the plugin " + std::string(opening) + ": " + reason + "\n";
-  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, message.data(), message.size());
-  std::_Exit(2);
+// "undefined symbol: _ZN4echo3fooEv" for people.
+std::string reason_of(std::string reason, const std::filesystem::path& file) {
+  const std::string path = file.string() + ": ";
+  if (reason.starts_with(path)) reason.erase(0, path.size());
+  const std::string mark = "undefined symbol: ";
+  if (!reason.starts_with(mark)) return reason;
+  std::string symbol = reason.substr(mark.size());
+  symbol = symbol.substr(0, symbol.find_first_of(", ("));
+  int status = 0;
+  const std::unique_ptr<char, decltype(&std::free)> readable(
+      abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, &status), &std::free);
+  return "it needs '" + std::string(readable ? readable.get() : symbol.c_str()) +
+         "', which neither this program nor the plugin's own libraries have; define it or link " +
+         "the library that does (the linker names it with -Wl,-z,defs)";
 }
 
 void* open_library(const std::filesystem::path& file) {
-  std::strncpy(opening, file.c_str(), sizeof opening - 1);
-  const std::terminate_handler before = std::set_terminate(terminate_while_opening);
   void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  std::set_terminate(before);
   if (!library) {
     const char* reason = ::dlerror();
-    refuse(file, reason ? reason : "it cannot be opened");
+    refuse(file, reason ? reason_of(reason, file) : "it cannot be opened");
   }
   return library;
 }
 
+// A field of the descriptor beside what the note says.
+void check_text(const std::filesystem::path& file, const char* what, const char* given,
+                const std::string& noted) {
+  if (!given) refuse(file, std::string("its descriptor has no ") + what + "; use ECHO_PLUGIN");
+  if (noted != given) {
+    refuse(file, std::string("its note and its descriptor disagree about the ") + what + " ('" +
+                     noted + "' and '" + given + "'); build it again");
+  }
+}
+
+// A descriptor may be longer than ours: new fields go at its end, and those are not read. It may
+// not be shorter.
 const EchoPlugin& find_descriptor(void* library, const std::filesystem::path& file,
                                   const Fingerprint& note) {
   using Entry = const EchoPlugin* (*)();
@@ -63,15 +71,39 @@ const EchoPlugin& find_descriptor(void* library, const std::filesystem::path& fi
   if (!entry)
     refuse(file, "it has a note but no function echo_plugin_v1; use the macro ECHO_PLUGIN");
   const EchoPlugin* plugin = entry();
-  if (!plugin) refuse(file, "echo_plugin_v1 returned nothing");
+  if (!plugin) refuse(file, "echo_plugin_v1 returned nothing; use the macro ECHO_PLUGIN");
   if (plugin->struct_size < sizeof(EchoPlugin)) {
     refuse(file, "its descriptor is " + std::to_string(plugin->struct_size) +
                      " bytes, this program needs " + std::to_string(sizeof(EchoPlugin)) +
                      "; build the plugin again against this program");
   }
-  if (note.text() != plugin->fingerprint)
-    refuse(file, "its note and its descriptor disagree; build it again");
+  check_text(file, "fingerprint", plugin->fingerprint, note.text());
+  check_text(file, "name", plugin->name, note.get("plugin"));
+  check_text(file, "version", plugin->version, note.get("version"));
+  if (!plugin->summary) refuse(file, "its descriptor has no summary; use ECHO_PLUGIN");
+  if (!plugin->load) refuse(file, "its descriptor has no load function; use ECHO_PLUGIN");
   return *plugin;
+}
+
+// Whatever it does not end, and however it fails, nothing of it has been merged yet.
+void fill(Registry& added, const EchoPlugin& plugin, const std::filesystem::path& file) {
+  std::array<char, 1024> reason{};
+  int code = 0;
+  try {
+    code = plugin.load(&added, reason.data(), reason.size() - 1);
+  } catch (const std::exception& failure) {
+    refuse(file, std::string("its load function threw: ") + failure.what() +
+                     "; it must return a number instead (ECHO_PLUGIN sees to that)");
+  } catch (...) {
+    refuse(file,
+           "its load function threw an exception that is no std::exception; it must return "
+           "a number instead (ECHO_PLUGIN sees to that)");
+  }
+  reason.back() = '\0';  // in case it wrote to the very end
+  if (code == 0) return;
+  refuse(file, "its load function failed: " +
+                   std::string(reason[0] ? reason.data() : "without a reason (code ") +
+                   (reason[0] ? "" : std::to_string(code) + ")"));
 }
 
 template <class K>
@@ -94,19 +126,14 @@ std::string list(const std::set<std::string>& names) {
   return text.empty() ? "nothing" : text;
 }
 
-void check_kinds(const Registry& added, const Fingerprint& note, const std::filesystem::path& file,
-                 bool builtin) {
+void check_kinds(const Registry& added, const Fingerprint& note,
+                 const std::filesystem::path& file) {
   const std::set<std::string> names = kind_names(added);
   const std::vector<std::string> declared_list = note.kinds();
   const std::set<std::string> declared(declared_list.begin(), declared_list.end());
   if (names != declared) {
-    refuse(file, "its note declares " + list(declared) + ", but it registers " + list(names));
-  }
-  if (builtin) return;
-  const std::string prefix = note.get("plugin") + "/";
-  for (const std::string& name : names) {
-    if (name.rfind(prefix, 0) != 0)
-      refuse(file, "its kind '" + name + "' must begin with '" + prefix + "'");
+    refuse(file, "its note declares " + list(declared) + ", but it registers " + list(names) +
+                     "; name them all in ECHO_PLUGIN");
   }
 }
 
@@ -114,7 +141,8 @@ template <class K>
 void check_new(const K& present, const K& added, const std::filesystem::path& file) {
   for (const auto& [name, kind] : added.all()) {
     if (const auto* other = present.find(name)) {
-      refuse(file, "its kind '" + name + "' exists already, from " + other->origin);
+      refuse(file, "its kind '" + name + "' exists already, from " + other->origin +
+                       "; load one of them");
     }
   }
 }
@@ -125,6 +153,18 @@ void merge(K& present, const K& added, const std::filesystem::path& file) {
     auto copy = kind;
     copy.origin = file.string();
     present.insert(std::move(copy));
+  }
+}
+
+// All that can be refused before the file is opened as a library.
+Fingerprint note_of(const std::filesystem::path& file, Origin origin) {
+  try {
+    Fingerprint note = read_note(file);
+    check_fingerprint(note, Fingerprint(host_fingerprint()));
+    check_note(note, origin);
+    return note;
+  } catch (const Error& mistake) {
+    refuse(file, mistake.what());
   }
 }
 
@@ -166,14 +206,19 @@ void Plugins::open(const std::filesystem::path& named, bool builtin) {
   for (const LoadedPlugin& other : loaded_) {
     if (other.path == file) return;
   }
-  const Fingerprint note = read_note(file);
-  check_fingerprint(note, Fingerprint(host_fingerprint()), file);
-  const EchoPlugin& plugin = find_descriptor(open_library(file), file, note);
+  const Origin origin = builtin ? Origin::builtin : Origin::stranger;
+  const Fingerprint note = note_of(file, origin);
+  // Of the file as it is now: it may be built again while this process runs.
+  const std::string hash = builtin ? "" : sha256_file(file);
 
   Registry added;
-  char reason[1024] = "";
-  if (plugin.load(&added, reason, sizeof reason) != 0) refuse(file, reason);
-  check_kinds(added, note, file, builtin);
+  std::optional<LoadWatch> watch(file);
+  void* library = open_library(file);
+  watch->enter(LoadWatch::Stage::load);
+  const EchoPlugin& plugin = find_descriptor(library, file, note);
+  fill(added, plugin, file);
+  watch.reset();
+  check_kinds(added, note, file);
   check_new(registry_.mixers, added.mixers, file);
   check_new(registry_.tasks, added.tasks, file);
   check_new(registry_.optimizers, added.optimizers, file);
@@ -183,7 +228,7 @@ void Plugins::open(const std::filesystem::path& named, bool builtin) {
   merge(registry_.optimizers, added.optimizers, file);
   merge(registry_.schedules, added.schedules, file);
   loaded_.push_back({file.string(), plugin.name, plugin.version, plugin.summary, note.text(),
-                     note.kinds(), builtin});
+                     note.kinds(), hash, builtin});
   if (!builtin) spdlog::info("plugin {} {} from {}", plugin.name, plugin.version, file.string());
 }
 

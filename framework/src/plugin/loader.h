@@ -15,6 +15,7 @@ struct LoadedPlugin {
   std::string summary;
   std::string fingerprint;
   std::vector<std::string> kinds;
+  std::string sha256;  // of a stranger's file, when it was opened
   bool builtin = false;
 };
 

@@ -1,0 +1,10 @@
+// It registers another kind than its note declares.
+#include "identity.h"
+
+namespace {
+void load(echo::Registry& registry) {
+  registry.add_mixer<Identity, Options>("test/identity", "Returns its input");
+}
+}  // namespace
+
+ECHO_PLUGIN("test", "0.1", "A test", "test/other", load)
