@@ -17,17 +17,23 @@ using Json = nlohmann::ordered_json;
 // The same mixer, inputs and parameters through one check alone.
 std::string repeating(const Program& program, const CheckArguments& arguments,
                       const std::string& id) {
-  const testing::CheckSettings& settings = arguments.settings;
-  std::string command = program_name() + " mixers " + arguments.kind + " --check --only " + id;
-  for (const std::string& change : arguments.set) command += " --set '" + change + "'";
-  for (const std::string& name : settings.silent) command += " --silent " + name;
-  command += " --width " + std::to_string(settings.width);
-  command += " --seed " + std::to_string(arguments.seed);
+  std::string command =
+      program_name() + " mixers " + arguments.kind + " --check " + check_options(arguments, id);
   for (const std::string& file : program.plugin_files()) command += " --plugin '" + file + "'";
   return command;
 }
 
-void print(const CheckResult& result, const std::string& repeat) {
+}  // namespace
+
+std::string check_options(const CheckArguments& arguments, const std::string& id) {
+  std::string text = "--only " + id;
+  for (const std::string& change : arguments.set) text += " --set '" + change + "'";
+  for (const std::string& name : arguments.settings.silent) text += " --silent " + name;
+  return text + " --width " + std::to_string(arguments.settings.width) + " --seed " +
+         std::to_string(arguments.seed);
+}
+
+void print_check(const CheckResult& result, const std::string& repeat) {
   constexpr int64_t kIndent = 18;
   const Terminal terminal = look_at(STDOUT_FILENO);
   std::string text = result.id;
@@ -42,40 +48,53 @@ void print(const CheckResult& result, const std::string& repeat) {
   if (!result.passed) std::cout << "        repeat    " << repeat << std::endl;
 }
 
-}  // namespace
+std::vector<std::string> chosen_checks(const CheckArguments& arguments,
+                                       const std::vector<std::string>& more) {
+  std::vector<std::string> known = more;
+  for (const std::string& id : testing::mixer_checks()) known.push_back(id);
+  for (const std::string& id : arguments.settings.only) {
+    if (std::find(known.begin(), known.end(), id) == known.end())
+      throw ConfigError("unknown check '" + id + "'" + known_words(id, "known checks", known));
+  }
+  return arguments.settings.only.empty() ? known : arguments.settings.only;
+}
+
+CheckResult run_check(const Registry& registry, const CheckArguments& arguments,
+                      const std::string& id) {
+  const MixerKind& kind = find_kind(registry.mixers, arguments.kind, "mixer");
+  const Place place{.width = arguments.settings.width};
+  const KindChoice choice = choose_mixer(registry, arguments.kind, arguments.set, place);
+  testing::CheckSettings settings = arguments.settings;
+  settings.seed = static_cast<uint64_t>(arguments.seed);
+  settings.only = {id};
+  return testing::check_mixer(kind, *choice.options, settings).at(0);
+}
 
 int check_kind(Program& program, const CheckArguments& arguments) {
   if (arguments.kind.empty())
     throw ConfigError("a KIND is missing, as in `" + program_name() + " mixers ska --check`");
   const Registry& registry = program.plugins().registry();
   const MixerKind& kind = find_kind(registry.mixers, arguments.kind, "mixer");
-  const Place place{.width = arguments.settings.width};
-  const KindChoice choice = choose_mixer(registry, arguments.kind, arguments.set, place);
-  testing::CheckSettings settings = arguments.settings;
-  settings.seed = static_cast<uint64_t>(arguments.seed);
-  const std::vector<std::string> known = testing::mixer_checks();
-  for (const std::string& id : settings.only) {
-    if (std::find(known.begin(), known.end(), id) == known.end())
-      throw ConfigError("unknown check '" + id + "'" + known_words(id, "known checks", known));
+  choose_mixer(registry, arguments.kind, arguments.set, {.width = arguments.settings.width});
+  const std::vector<std::string> ids = chosen_checks(arguments);
+  if (!arguments.as_json) {
+    std::cout << kind.name << ": width " << arguments.settings.width << ", seed " << arguments.seed
+              << "\n\n";
   }
-  const std::vector<std::string> ids = settings.only.empty() ? known : settings.only;
-  if (!arguments.as_json)
-    std::cout << kind.name << ": width " << settings.width << ", seed " << settings.seed << "\n\n";
   Json json = Json::array();
   int64_t failed = 0;
   for (const std::string& id : ids) {
-    settings.only = {id};
-    const CheckResult result = testing::check_mixer(kind, *choice.options, settings).at(0);
+    const CheckResult result = run_check(registry, arguments, id);
     const std::string repeat = repeating(program, arguments, id);
     if (!result.passed) ++failed;
     json.push_back(
         {{"check", id}, {"passed", result.passed}, {"detail", result.detail}, {"repeat", repeat}});
-    if (!arguments.as_json) print(result, repeat);
+    if (!arguments.as_json) print_check(result, repeat);
   }
   if (arguments.as_json) {
     std::cout << Json({{"kind", kind.name},
-                       {"width", settings.width},
-                       {"seed", settings.seed},
+                       {"width", arguments.settings.width},
+                       {"seed", arguments.seed},
                        {"checks", std::move(json)}})
                      .dump(2)
               << "\n";

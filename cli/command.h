@@ -27,6 +27,7 @@ struct Command {
   };
 
   CLI::App* app = nullptr;
+  std::vector<Command*> subcommands;  // `plugin` has `plugin info`: then `run` is not called
   std::vector<Example> examples;
   std::string notes;                                      // paragraphs at the end of --help
   std::map<std::string, std::vector<std::string>> words;  // by placeholder, of choice()
@@ -66,6 +67,8 @@ class Program {
 
   // A new command under its group's heading in --help ("" hides it). The reference stays valid.
   Command& command(const std::string& group, const std::string& name, const std::string& summary);
+  // A command below another one, as `plugin info`, which then takes nothing else.
+  Command& subcommand(Command& parent, const std::string& name, const std::string& summary);
 
   // Parses, runs the chosen command and returns its exit code. Throws Error.
   int run(std::vector<std::string> arguments);
@@ -81,6 +84,7 @@ class Program {
 
  private:
   void parse(std::vector<std::string> arguments);
+  Command& add(CLI::App* app);
   const Command* chosen() const;
   const CLI::App* chosen_app() const;  // of the command, else of the program
 

@@ -32,6 +32,14 @@ std::vector<Vocabulary::Option> describe(const CLI::App& app, bool positional) {
   return list;
 }
 
+Vocabulary::Command describe(const Command& command) {
+  const CLI::App& app = *command.app;
+  Vocabulary::Command described{
+      app.get_name(), app.get_description(), describe(app, false), describe(app, true), {}};
+  for (const Command* below : command.subcommands) described.commands.push_back(describe(*below));
+  return described;
+}
+
 template <class Kinds>
 std::vector<std::string> names_of(const Kinds& kinds) {
   std::vector<std::string> names;
@@ -51,9 +59,10 @@ std::string quoted(std::string text) {
   return "'" + text + "'";
 }
 
-std::string names_joined(const Vocabulary& vocabulary, const std::string& separator) {
+std::string names_joined(const std::vector<Vocabulary::Command>& commands,
+                         const std::string& separator) {
   std::vector<std::string> names;
-  for (const auto& command : vocabulary.commands) names.push_back(command.name);
+  for (const auto& command : commands) names.push_back(command.name);
   return join(names, separator);
 }
 
@@ -87,7 +96,7 @@ _echo_lm_values() {  # PLACEHOLDER WORD
 
 _echo_lm() {
   local word=${COMP_WORDS[COMP_CWORD]} command= takes= place=0 i entry
-  local options='@OPTIONS@' arguments=
+  local options='@OPTIONS@' arguments= commands='@NAMES@'
   COMPREPLY=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     if [[ -n $takes ]]; then
@@ -96,8 +105,8 @@ _echo_lm() {
       for entry in $options; do
         [[ $entry == "${COMP_WORDS[i]}="?* ]] && takes=${entry#*=}
       done
-    elif [[ -z $command ]]; then
-      command=${COMP_WORDS[i]}
+    elif [[ -n $commands ]]; then
+      command=${command:+$command }${COMP_WORDS[i]}
       case $command in
 @COMMANDS@
         *) return ;;
@@ -113,8 +122,8 @@ _echo_lm() {
       [[ ${entry%%=*} == "$word"* ]] && COMPREPLY+=("${entry%%=*}")
     done
     return
-  elif [[ -z $command ]]; then
-    mapfile -t COMPREPLY < <(compgen -W '@NAMES@' -- "$word")
+  elif [[ -n $commands ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
     return
   else
     for entry in $arguments; do
@@ -140,14 +149,17 @@ std::string bash_options(const std::vector<Vocabulary::Option>& options) {
   return join(entries, " ");
 }
 
-std::string bash_command(const Vocabulary::Command& command) {
+std::string bash_command(const Vocabulary::Command& command, const std::string& above = "") {
+  const std::string name = above + command.name;
+  std::string below;
+  for (const auto& inner : command.commands) below += bash_command(inner, name + " ");
   std::vector<std::string> arguments;
   for (const auto& argument : command.arguments) {
     arguments.push_back(argument.takes + (argument.repeated ? "..." : ""));
   }
-  return "        " + command.name +
-         ")\n          options=" + quoted(bash_options(command.options)) +
-         "\n          arguments=" + quoted(join(arguments, " ")) + " ;;\n";
+  return "        '" + name + "')\n          options=" + quoted(bash_options(command.options)) +
+         "\n          arguments=" + quoted(join(arguments, " ")) +
+         "\n          commands=" + quoted(names_joined(command.commands, " ")) + " ;;\n" + below;
 }
 
 const char* const kZsh =
@@ -219,8 +231,15 @@ std::string zsh_options(const Vocabulary& vocabulary,
 }
 
 std::string zsh_command(const Vocabulary& vocabulary, const Vocabulary::Command& command) {
-  std::string text =
-      "        (" + command.name + ") _arguments " + zsh_options(vocabulary, command.options);
+  std::string text = "        (" + command.name + ") ";
+  if (!command.commands.empty()) {
+    text += "state=; _arguments -C " + zsh_options(vocabulary, command.options) + " '1:command:(" +
+            names_joined(command.commands, " ") + ")' '*::argument:->below'\n" +
+            "        if [[ $state == below ]]; then\n        case $words[1] in\n";
+    for (const auto& below : command.commands) text += zsh_command(vocabulary, below);
+    return text + "        esac\n        fi ;;\n";
+  }
+  text += "_arguments " + zsh_options(vocabulary, command.options);
   for (const auto& argument : command.arguments) {
     text += " " + quoted((argument.repeated ? "*" : "") + zsh_value(vocabulary, argument));
   }
@@ -246,10 +265,10 @@ for name in echo echo-lm
 @COMMANDS@end
 )SCRIPT";
 
-std::string fish_option(const Vocabulary& vocabulary, const std::string& command,
+// `condition`: when the option belongs there, as in "__fish_seen_subcommand_from doctor".
+std::string fish_option(const Vocabulary& vocabulary, const std::string& condition,
                         const Vocabulary::Option& option) {
-  std::string text = "    complete --command $name --condition " +
-                     quoted("__fish_seen_subcommand_from " + command);
+  std::string text = "    complete --command $name --condition " + quoted(condition);
   for (const std::string& name : option.names) {
     text += name.rfind("--", 0) == 0 ? " --long-option " + name.substr(2)
                                      : " --short-option " + name.substr(1);
@@ -261,22 +280,39 @@ std::string fish_option(const Vocabulary& vocabulary, const std::string& command
   return text + " --exclusive --arguments " + quoted(join(words->second, " ")) + "\n";
 }
 
-std::string fish_arguments(const Vocabulary& vocabulary, const Vocabulary::Command& command) {
+std::string fish_arguments(const Vocabulary& vocabulary, const std::string& condition,
+                           const Vocabulary::Command& command) {
   std::string text;
   for (const auto& argument : command.arguments) {
     const auto words = vocabulary.words.find(argument.takes);
     if (words == vocabulary.words.end()) continue;
-    text += "    complete --command $name --no-files --condition " +
-            quoted("__fish_seen_subcommand_from " + command.name) + " --arguments " +
-            quoted(join(words->second, " ")) + "\n";
+    text += "    complete --command $name --no-files --condition " + quoted(condition) +
+            " --arguments " + quoted(join(words->second, " ")) + "\n";
+  }
+  return text;
+}
+
+// What comes after a command: its options, the values of its arguments, the commands below it.
+std::string fish_command(const Vocabulary& vocabulary, const std::string& above,
+                         const Vocabulary::Command& command) {
+  const std::string condition = above + "__fish_seen_subcommand_from " + command.name;
+  std::string text;
+  for (const auto& option : command.options) text += fish_option(vocabulary, condition, option);
+  text += fish_arguments(vocabulary, condition, command);
+  for (const auto& below : command.commands) {
+    const std::string choosing =
+        condition + "; and not __fish_seen_subcommand_from " + names_joined(command.commands, " ");
+    text += "    complete --command $name --no-files --condition " + quoted(choosing) +
+            " --arguments " + below.name + " --description " + quoted(below.summary) + "\n" +
+            fish_command(vocabulary, condition + "; and ", below);
   }
   return text;
 }
 
 std::string finish(std::string script, const Vocabulary& vocabulary) {
-  replace_all(script, "@NAMES@", names_joined(vocabulary, " "));
-  replace_all(script, "@SPACED@", names_joined(vocabulary, " "));
-  replace_all(script, "@CASES@", names_joined(vocabulary, "|"));
+  replace_all(script, "@NAMES@", names_joined(vocabulary.commands, " "));
+  replace_all(script, "@SPACED@", names_joined(vocabulary.commands, " "));
+  replace_all(script, "@CASES@", names_joined(vocabulary.commands, "|"));
   replace_all(script, "@PROGRAM@", quoted(vocabulary.program));
   return script;
 }
@@ -289,12 +325,8 @@ Vocabulary vocabulary(Program& program) {
   vocabulary.program =
       launcher ? launcher : std::filesystem::read_symlink("/proc/self/exe").string();
   vocabulary.options = describe(program.app(), false);
-  for (const auto& command : program.commands()) {
-    const CLI::App& app = *command->app;
-    if (app.get_group().empty()) continue;
-    vocabulary.commands.push_back(
-        {app.get_name(), app.get_description(), describe(app, false), describe(app, true)});
-  }
+  for (const Command* command : top_commands(program))
+    vocabulary.commands.push_back(describe(*command));
   const Registry& registry = program.plugins().registry();
   vocabulary.words = {{"MIXER", names_of(registry.mixers)},
                       {"TASK", names_of(registry.tasks)},
@@ -338,10 +370,7 @@ std::string fish_script(const Vocabulary& vocabulary) {
   for (const auto& command : vocabulary.commands) {
     commands += "    complete --command $name --condition __fish_use_subcommand --arguments " +
                 command.name + " --description " + quoted(command.summary) + "\n";
-    for (const auto& option : command.options) {
-      commands += fish_option(vocabulary, command.name, option);
-    }
-    commands += fish_arguments(vocabulary, command);
+    commands += fish_command(vocabulary, "", command);
   }
   std::string script = kFish;
   replace_all(script, "@COMMANDS@", commands);

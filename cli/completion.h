@@ -21,6 +21,7 @@ struct Vocabulary {
     std::string summary;
     std::vector<Option> options;
     std::vector<Option> arguments;  // by position; the last may be repeated
+    std::vector<Command> commands;  // below it: "info" of `plugin`
   };
 
   std::string program;                                    // path of the executable

@@ -79,11 +79,19 @@ std::string option_groups(const CLI::App& app, const Terminal& terminal) {
 }
 
 std::string full_name(const CLI::App& app) {
-  return app.get_parent() ? program_name() + " " + app.get_name() : program_name();
+  return app.get_parent() ? full_name(*app.get_parent()) + " " + app.get_name() : program_name();
+}
+
+std::vector<std::string> names_below(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* below : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(below->get_name());
+  return names;
 }
 
 std::string usage(const CLI::App& app) {
   std::string text = full_name(app);
+  if (!names_below(app).empty()) text += " COMMAND";
   for (const CLI::Option* option : visible_options(app)) {
     if (!option->get_positional()) continue;
     const std::string name = option_name(*option) + (is_repeated(*option) ? "..." : "");
@@ -166,9 +174,7 @@ std::string launcher_help(const Terminal& terminal) {
 
 std::vector<std::string> command_names(const Program& program) {
   std::vector<std::string> names;
-  for (const auto& command : program.commands()) {
-    if (!command->app->get_group().empty()) names.push_back(command->app->get_name());
-  }
+  for (const Command* command : top_commands(program)) names.push_back(command->app->get_name());
   return names;
 }
 
@@ -194,6 +200,15 @@ std::string unknown_command(const Program& program, const std::string& word) {
 
 }  // namespace
 
+std::vector<const Command*> top_commands(const Program& program) {
+  std::vector<const Command*> top;
+  for (const auto& command : program.commands()) {
+    if (command->app->get_parent() == &program.app() && !command->app->get_group().empty())
+      top.push_back(command.get());
+  }
+  return top;
+}
+
 std::string sentence(const std::string& text) { return text.back() == '?' ? text : text + "."; }
 
 std::string option_name(const CLI::Option& option) {
@@ -214,14 +229,13 @@ std::string program_help(const Program& program, const Terminal& terminal) {
           page_width(terminal)) +
       "\n" + heading(terminal, "Usage:") + "  " + program_name() + " COMMAND [OPTIONS]\n";
   std::vector<std::string> groups;
-  for (const auto& command : program.commands()) {
+  for (const Command* command : top_commands(program)) {
     const std::string group = command->app->get_group();
-    if (!group.empty() && std::find(groups.begin(), groups.end(), group) == groups.end())
-      groups.push_back(group);
+    if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);
   }
   for (const std::string& group : groups) {
     text += heading(terminal, group + ":");
-    for (const auto& command : program.commands()) {
+    for (const Command* command : top_commands(program)) {
       if (command->app->get_group() != group) continue;
       text += entry(terminal, command->app->get_name(), command->app->get_description());
     }
@@ -243,6 +257,9 @@ std::string command_help(const Command& command, const Terminal& terminal) {
   std::string text = wrap(full_name(app) + ": " + app.get_description(), page_width(terminal)) +
                      "\n" + heading(terminal, "Usage:") + "  " +
                      wrap(usage(app), page_width(terminal) - 2, 6) + "\n";
+  if (!command.subcommands.empty()) text += heading(terminal, "Commands:");
+  for (const Command* below : command.subcommands)
+    text += entry(terminal, below->app->get_name(), below->app->get_description());
   text += option_groups(app, terminal);
   text += examples(command.examples, terminal);
   if (!command.notes.empty()) text += "\n" + wrap(command.notes, page_width(terminal)) + "\n";
@@ -255,6 +272,12 @@ std::string unknown_argument(const Program& program, const CLI::App& app,
   const bool is_program = app.get_parent() == nullptr;
   if (is_program && !is_option) return unknown_command(program, argument);
   const std::string name = full_name(app);
+  const std::vector<std::string> below = names_below(app);
+  if (!is_option && !below.empty()) {
+    return sentence("`" + name + "` has no command '" + argument + "'" +
+                    did_you_mean(argument, below)) +
+           " Its commands are " + join(below) + "; `" + name + " --help` describes them";
+  }
   if (!is_option) {
     return "`" + name + "` does not take the argument '" + argument + "'; usage: " + usage(app);
   }
@@ -262,6 +285,12 @@ std::string unknown_argument(const Program& program, const CLI::App& app,
   const std::vector<std::string> names = option_names(app);
   return sentence("`" + name + "` has no option '" + option + "'" + did_you_mean(option, names)) +
          " Its options are " + join(names) + "; `" + name + " --help` describes them";
+}
+
+std::string no_subcommand(const Command& command) {
+  const std::string name = full_name(*command.app);
+  return "`" + name + "` needs a command: " + join(names_below(*command.app), " or ") + "; `" +
+         name + " --help` describes them";
 }
 
 std::string wrong_argument(const CLI::App& app, const CLI::ParseError& mistake) {

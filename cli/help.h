@@ -19,8 +19,13 @@ std::string command_help(const Command& command, const Terminal& terminal);
 // program or the command that was asked.
 std::string unknown_argument(const Program& program, const CLI::App& app,
                              const std::string& argument);
+// `plugin` without what it is to do.
+std::string no_subcommand(const Command& command);
 // What is wrong with known arguments.
 std::string wrong_argument(const CLI::App& app, const CLI::ParseError& mistake);
+
+// The commands of --help, without those below others.
+std::vector<const Command*> top_commands(const Program& program);
 
 // The text with a full stop where it does not end in a question.
 std::string sentence(const std::string& text);

@@ -91,8 +91,19 @@ std::vector<std::string> command_line() {
 
 Command& Program::command(const std::string& group, const std::string& name,
                           const std::string& summary) {
+  return add(app_.add_subcommand(name, summary)->group(group));
+}
+
+Command& Program::subcommand(Command& parent, const std::string& name, const std::string& summary) {
+  parent.app->require_subcommand(0, 1);
+  Command& command = add(parent.app->add_subcommand(name, summary)->group("Commands"));
+  parent.subcommands.push_back(&command);
+  return command;
+}
+
+Command& Program::add(CLI::App* app) {
   auto command = std::make_unique<Command>();
-  command->app = app_.add_subcommand(name, summary)->group(group)->allow_extras();
+  command->app = app->allow_extras();
   add_help(*command->app);
   const auto add_files = [this](const std::vector<std::string>& files) {
     plugin_files_.insert(plugin_files_.end(), files.begin(), files.end());
@@ -105,11 +116,13 @@ Command& Program::command(const std::string& group, const std::string& name,
   return *commands_.back();
 }
 
+// A command comes before those below it.
 const Command* Program::chosen() const {
+  const Command* found = nullptr;
   for (const auto& command : commands_) {
-    if (command->app->parsed()) return command.get();
+    if (command->app->parsed()) found = command.get();
   }
-  return nullptr;
+  return found;
 }
 
 const CLI::App* Program::chosen_app() const {
@@ -122,7 +135,10 @@ const CLI::App* Program::chosen_app() const {
 void Program::parse(std::vector<std::string> arguments) {
   std::reverse(arguments.begin(), arguments.end());
   const auto check_names = [this] {
-    for (const CLI::App* app : {const_cast<const CLI::App*>(&app_), chosen_app()}) {
+    std::vector<const CLI::App*> apps;
+    for (const CLI::App* app = chosen_app(); app; app = app->get_parent())
+      apps.insert(apps.begin(), app);
+    for (const CLI::App* app : apps) {
       const std::vector<std::string> unknown = app->remaining();
       if (!unknown.empty()) throw ConfigError(unknown_argument(*this, *app, unknown.front()));
     }
@@ -130,7 +146,7 @@ void Program::parse(std::vector<std::string> arguments) {
   try {
     app_.parse(arguments);
   } catch (const CLI::CallForHelp&) {
-    if (!chosen()) check_names();
+    if (!chosen() || !chosen()->subcommands.empty()) check_names();
     throw;
   } catch (const CLI::ParseError& mistake) {
     check_names();
@@ -161,6 +177,7 @@ int Program::run(std::vector<std::string> arguments) {
   if (!command) {
     throw ConfigError("no command given; `" + program_name() + " --help` lists them");
   }
+  if (!command->subcommands.empty()) throw ConfigError(no_subcommand(*command));
   return command->run();
 }
 

@@ -28,6 +28,7 @@ std::string read_file(const std::filesystem::path& path) {
   ::setenv("TERM", "xterm", 1);
   ::setenv("GOLDEN", ECHO_SOURCE_DIR "/tests/golden", 1);
   ::setenv("INTEROP", ECHO_SOURCE_DIR "/tests/interop", 1);
+  ::setenv("BAD_PLUGINS", BAD_PLUGINS, 1);
   for (const char* name : {"COLUMNS", "NO_COLOR", "ECHO_COMMAND", "ECHO_LAUNCHER", "ECHO_PLUGINS"})
     ::unsetenv(name);
   if (::chdir(folder.c_str()) != 0) std::_Exit(126);
