@@ -1,4 +1,5 @@
 #include "cli/command.h"
+#include "framework/src/out_of_memory.h"
 #include "framework/src/text/terminal.h"
 #include "framework/src/text/utf8.h"
 
@@ -51,16 +52,9 @@ int complain(const std::string& message, int code) {
 
 constexpr const char* kNoMemory = "not enough memory; take a smaller batch, length or model";
 
-// The first line: the others are a stack.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-
 int complain_about(const c10::Error& failure) {
-  const std::string what = first_line(failure.what_without_backtrace());
-  bool memory = dynamic_cast<const c10::OutOfMemoryError*>(&failure);
-  for (const char* sign : {"not enough memory", "can't allocate memory", "calculation overflowed"})
-    memory = memory || what.find(sign) != std::string::npos;
-  if (memory) return complain(kNoMemory, cli::kFailed);
-  return complain("this is a bug in the program: " + what, cli::kFailed);
+  if (is_out_of_memory(failure)) return complain(kNoMemory, cli::kFailed);
+  return complain("this is a bug in the program: " + first_line(failure), cli::kFailed);
 }
 
 int run(int argc, char** argv) {
@@ -82,6 +76,11 @@ int run(int argc, char** argv) {
     return complain(kNoMemory, cli::kFailed);
   } catch (const std::exception& bug) {
     return complain(std::string("this is a bug in the program: ") + bug.what(), cli::kFailed);
+  } catch (...) {
+    return complain(
+        "this is a bug in the program or in a plugin: an exception that is no "
+        "std::exception",
+        cli::kFailed);
   }
 }
 

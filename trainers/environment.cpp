@@ -1,8 +1,8 @@
 #include "trainers/environment.h"
 
-#include "framework/src/files/sha256.h"
 #include "framework/src/plugin/note.h"
 #include "framework/src/recipe/nested.h"
+#include "trainers/provenance.h"
 
 #include <array>
 #include <chrono>
@@ -40,15 +40,6 @@ std::string processor() {
     if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
   }
   return "unknown";
-}
-
-Json plugin_json(const LoadedPlugin& plugin) {
-  return {{"name", plugin.name},
-          {"version", plugin.version},
-          {"builtin", plugin.builtin},
-          {"path", plugin.path},
-          {"sha256", sha256_file(plugin.path)},
-          {"fingerprint", plugin.fingerprint}};
 }
 
 // The mixer kinds of a recipe, also those inside of others, and the versions of their states.
@@ -108,9 +99,9 @@ std::map<std::string, std::string> model_metadata(const Recipe& recipe,
   std::set<std::string> kinds = {recipe.task.kind, recipe.train.optimizer.kind,
                                  recipe.train.schedule.kind};
   for (const auto& [kind, version] : versions) kinds.insert(kind);
-  Json used = Json::object();
+  Json used = Json::array();
   for (const LoadedPlugin& plugin : plugins) {
-    if (holds_any(plugin, kinds)) used[plugin.name] = plugin.fingerprint;
+    if (holds_any(plugin, kinds)) used.push_back(plugin_json(plugin));
   }
   return {{"format", "echo"},
           {"echo", ECHO_VERSION},

@@ -27,7 +27,7 @@ nlohmann::ordered_json environment_json(const Recipe& recipe,
                                         const Session& session);
 
 // Metadata of model.safetensors: program version, resolved recipe, kinds with the versions of their
-// states, fingerprints of the plugins that hold them.
+// states, and the plugins that hold them (plugin_json() of provenance.h).
 std::map<std::string, std::string> model_metadata(const Recipe& recipe,
                                                   const std::vector<LoadedPlugin>& plugins,
                                                   const Registry& registry);

@@ -1,9 +1,12 @@
 #include "trainers/learner.h"
 
+#include "framework/src/model/branch.h"
+#include "framework/src/out_of_memory.h"
 #include "trainers/not_finite.h"
 
 #include <cmath>
 #include <limits>
+#include <new>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -110,7 +113,32 @@ void Learner::add_part(const StepData& data, const StepData::Part& part, Sums& s
     add_to(sums.auxiliary[name], value * share);
   }
   add_to(sums.loss, sum);
-  loss.backward();
+  backward(loss);
+}
+
+// An exception of a plugin's own derivative comes out of here, without its place in the model.
+void Learner::backward(const at::Tensor& loss) {
+  std::string strangers;
+  for (const auto& block : recipe_.model.blocks) {
+    for (const BranchRecipe& branch : block) {
+      const std::string& kind = branch.mixer.kind;
+      const bool known = strangers.find("'" + kind + "'") != std::string::npos;
+      if (kind.find('/') != std::string::npos && !known)
+        strangers += (strangers.empty() ? "'" : ", '") + kind + "'";
+    }
+  }
+  if (strangers.empty()) return loss.backward();
+  try {
+    loss.backward();
+  } catch (const c10::Error& failure) {
+    if (is_out_of_memory(failure)) throw;
+    throw MixerFailed("the backward pass, through " + strangers +
+                      ", failed: " + first_line(failure));
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& failure) {
+    throw MixerFailed("the backward pass, through " + strangers + ", failed: " + failure.what());
+  }
 }
 
 void Learner::forget_gradients() {

@@ -55,6 +55,7 @@ class Learner {
 
  private:
   struct Sums;
+  void backward(const at::Tensor& loss);
   void add_part(const StepData& data, const StepData::Part& part, Sums& sums);
   ModelSpan span_of(const StepData::Part& part, Probe& probe);
   void forget_gradients();

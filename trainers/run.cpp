@@ -1,11 +1,13 @@
 #include "trainers/run.h"
 
 #include "framework/src/text/near.h"
+#include "trainers/provenance.h"
 #include "trainers/text.h"
 
 #include <echo/error.h>
 
 #include <algorithm>
+#include <fstream>
 
 namespace echo {
 
@@ -120,6 +122,17 @@ Recipe read_recipe_with_plugins(const fs::path& file, const std::vector<std::str
   return read_recipe(file.string(), overrides, plugins.registry());
 }
 
+Recipe read_run_recipe(const RunFolder& folder, const std::vector<std::string>& overrides,
+                       Plugins& plugins) {
+  try {
+    return read_recipe_with_plugins(folder.recipe(), overrides, plugins);
+  } catch (const ConfigError& mistake) {
+    std::ifstream file(folder.environment());
+    const auto environment = nlohmann::ordered_json::parse(file, nullptr, false);
+    throw ConfigError(mistake.what() + missing_plugins(environment, plugins.loaded()));
+  }
+}
+
 void check_run(const fs::path& path) { find_target(path); }
 
 std::string did_you_mean_run(const fs::path& path) {
@@ -151,7 +164,7 @@ namespace {
 LoadedRun load_target(const Target& target, Plugins& plugins, const LoadRunOptions& options) {
   const TrainerState state = verified(target);
   LoadedRun run{.folder = target.folder, .checkpoint = target.checkpoint, .step = state.step};
-  run.recipe = read_recipe_with_plugins(target.folder.recipe(), options.overrides, plugins);
+  run.recipe = read_run_recipe(target.folder, options.overrides, plugins);
   run.model = std::make_unique<Model>(run.recipe.model, plugins.registry(),
                                       at::TensorOptions().dtype(at::kFloat).device(options.device),
                                       activations(run.recipe));

@@ -16,6 +16,11 @@ namespace echo {
 Recipe read_recipe_with_plugins(const std::filesystem::path& file,
                                 const std::vector<std::string>& overrides, Plugins& plugins);
 
+// The recipe of a run folder. A ConfigError names the plugins that the run was made with and that
+// are not loaded.
+Recipe read_run_recipe(const RunFolder& folder, const std::vector<std::string>& overrides,
+                       Plugins& plugins);
+
 // Loads the plugins that a recipe names; a ConfigError has the place that names the one.
 void load_plugins(const std::vector<RecipePlugin>& files, Plugins& plugins);
 

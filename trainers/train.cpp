@@ -1,8 +1,11 @@
 #include "trainers/train.h"
 
 #include "framework/src/files/file.h"
+#include "framework/src/files/safetensors.h"
 #include "trainers/determinism.h"
 #include "trainers/device.h"
+#include "trainers/environment.h"
+#include "trainers/provenance.h"
 #include "trainers/recipe_changes.h"
 #include "trainers/report/report.h"
 #include "trainers/run.h"
@@ -29,8 +32,9 @@ namespace {
 struct Plan {
   RunFolder folder;
   Recipe recipe;
-  std::optional<int64_t> checkpoint;  // none: from the beginning
-  std::vector<RecipeChange> changes;  // of the folder's recipe
+  std::optional<int64_t> checkpoint;        // none: from the beginning
+  std::vector<RecipeChange> changes;        // of the folder's recipe
+  std::vector<std::string> plugin_changes;  // since the checkpoint, as lines
   std::string device;
   int64_t threads = 0;
   std::unique_ptr<RunLock> lock;  // taken before a folder is looked into, after one is chosen
@@ -100,7 +104,7 @@ Plan plan_start(const TrainRequest& request, Plugins& plugins) {
                         how_to_resume(plan.folder) +
                         "`, begin another with --run DIR, or remove the folder");
     case RunStage::begun: {
-      const Recipe stored = read_recipe_with_plugins(plan.folder.recipe(), {}, plugins);
+      const Recipe stored = read_run_recipe(plan.folder, {}, plugins);
       const auto changes = recipe_changes(stored, plan.recipe);
       if (!changes.empty()) {
         throw ConfigError("the run " + path + " began with another recipe (" +
@@ -183,10 +187,10 @@ std::optional<int64_t> checkpoint_to_resume(const RunFolder& folder, const Train
 Plan plan_resume(const TrainRequest& request, Plugins& plugins) {
   Plan plan{.folder = folder_to_resume(request, plugins), .recipe = {}};
   plan.lock = std::make_unique<RunLock>(plan.folder);
-  const Recipe stored = read_recipe_with_plugins(plan.folder.recipe(), {}, plugins);
-  plan.recipe = read_recipe_with_plugins(
-      request.recipe.empty() ? plan.folder.recipe() : fs::path(request.recipe), request.overrides,
-      plugins);
+  const Recipe stored = read_run_recipe(plan.folder, {}, plugins);
+  plan.recipe = request.recipe.empty()
+                    ? read_run_recipe(plan.folder, request.overrides, plugins)
+                    : read_recipe_with_plugins(request.recipe, request.overrides, plugins);
   plan.changes = recipe_changes(stored, plan.recipe);
   refuse_changes(plan, request);
   plan.checkpoint = checkpoint_to_resume(plan.folder, request);
@@ -195,6 +199,11 @@ Plan plan_resume(const TrainRequest& request, Plugins& plugins) {
     throw ConfigError("the run " + plan.folder.path().string() + " is at step " +
                       std::to_string(*plan.checkpoint) + ", beyond train.steps " +
                       std::to_string(steps) + "; ask for more steps, or for an earlier --from");
+  }
+  if (plan.checkpoint) {
+    const SafetensorsFile saved(plan.folder.checkpoints().path(*plan.checkpoint) / kModelFile);
+    plan.plugin_changes = plugin_changes(
+        saved.metadata(), model_metadata(plan.recipe, plugins.loaded(), plugins.registry()));
   }
   // The same bits need the same device and number of threads.
   const Json environment = read_environment(plan.folder);
@@ -236,6 +245,7 @@ void announce(const Plan& plan, const Session& session, const Model& model, Cons
   console.line(first_line(plan, session, model));
   if (plan.checkpoint) console.line("going on from step " + std::to_string(*plan.checkpoint));
   for (const RecipeChange& change : plan.changes) console.line(change_text(change));
+  for (const std::string& line : plan.plugin_changes) console.line(line);
   const auto before = read_environment(plan.folder)["threads"].get<int64_t>();
   if (plan.checkpoint && before > 0 && before != session.threads) {
     console.line("the run began with " + threads_text(before) + ": the last bits will differ " +

@@ -84,6 +84,14 @@ Outcome Trainer::run_to_the_end() {
   truncate_metrics(folder_.metrics(), state_);
   metrics_.emplace(folder_.metrics());
   try {
+    return run_steps();
+  } catch (const MixerFailed& failure) {
+    give_up(failure);
+  }
+}
+
+Outcome Trainer::run_steps() {
+  try {
     if (!state_.evaluated) evaluate_all();
     Prefetch data(plan_, state_.step + 1, steps_);
     while (state_.step < steps_ && !stop_->requested()) {
@@ -131,11 +139,22 @@ StepResult Trainer::learn(const StepData& data) {
 }
 
 void Trainer::give_up(const NotFinite& failure) const {
-  throw Error(std::string(failure.what()) + ". " +
-              (saved_step_ ? "The checkpoint of step " + std::to_string(*saved_step_) + " is whole"
-                           : "Nothing was saved before") +
+  throw Error(std::string(failure.what()) + ". " + what_is_saved() +
               ". Lower train.optimizer.peak_rate, lengthen the schedule's warm-up or set " +
               "train.clip, and start again with another --run");
+}
+
+void Trainer::give_up(const MixerFailed& failure) const {
+  throw Error("after step " + std::to_string(state_.step) + ": " + failure.what() + ". " +
+              what_is_saved() + ". Correct the plugin (`" + program_name() +
+              " plugin check FILE` runs the conformance kit over it) and go on with `" +
+              program_name() + " train --resume --run " + shell_word(folder_.path().string()) +
+              "`, or take another mixer");
+}
+
+std::string Trainer::what_is_saved() const {
+  if (!saved_step_) return "Nothing was saved before";
+  return "The checkpoint of step " + std::to_string(*saved_step_) + " is whole";
 }
 
 void Trainer::write_step(const StepResult& result) {

@@ -45,9 +45,12 @@ class Trainer {
   using Clock = std::chrono::steady_clock;
 
   Outcome run_to_the_end();
+  Outcome run_steps();
   void advance(const StepData& data);
   StepResult learn(const StepData& data);
   [[noreturn]] void give_up(const NotFinite& failure) const;
+  [[noreturn]] void give_up(const MixerFailed& failure) const;
+  std::string what_is_saved() const;
   void write_step(const StepResult& result);
   void show_progress(const StepResult& result);
   bool evaluation_due() const;

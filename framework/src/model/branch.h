@@ -3,6 +3,7 @@
 #include "framework/src/model/norm.h"
 #include "framework/src/recipe/recipe.h"
 
+#include <echo/error.h>
 #include <echo/registry.h>
 
 #include <string>
@@ -20,6 +21,13 @@ struct Dropout {
 // `site` names the place in the model. x itself where rate is 0 or masks is null.
 at::Tensor dropped(const at::Tensor& x, double rate, const std::string& site, const Dropout* masks);
 
+// What went wrong in a mixer of a plugin; the message names the kind, the place in the model and
+// the file. Mixers of the program throw what they throw.
+class MixerFailed : public Error {
+ public:
+  using Error::Error;
+};
+
 // A residual branch of a block: x += scale * mixer(norm(x)), with the norm before the mixer, behind
 // it, or left out. Its tensors are norm.weight and mixer.<name>.
 class Branch final : public Module {
@@ -35,7 +43,11 @@ class Branch final : public Module {
   const Mixer& mixer() const { return *mixer_; }
 
  private:
+  at::Tensor mix(const at::Tensor& x, const Span& span);
+  [[noreturn]] void fail(const std::string& reason) const;
+
   std::string name_;
+  std::string strangers_;  // "turns/throws": kinds of plugins, also inside of the mixer; or nothing
   NormPlacement placement_;
   double scale_;
   double dropout_;
