@@ -6,7 +6,7 @@ source=$1 build=$2/fuzz seconds=$3
 compiler=${ECHO_FUZZ_COMPILER:-clang++-14}
 mkdir -p "$build/found" "$build/corpus"
 
-flags=(-std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+flags=(-std=c++20 -O1 -g "-fsanitize=fuzzer,address,undefined" -fno-sanitize-recover=undefined
   -I "$source" -I "$source/framework/include")
 printf 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }\n' > "$build/empty.cpp"
 if ! "$compiler" "${flags[@]}" "$build/empty.cpp" -o "$build/empty" 2> "$build/why"; then
