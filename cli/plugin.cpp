@@ -4,6 +4,7 @@ namespace echo::cli {
 
 void add_plugin(Program& program) {
   Command& group = program.command("What there is", "plugin", "mixers and more of other people's");
+  add_plugin_new(program, group);
   add_plugin_info(program, group);
   add_plugin_check(program, group);
   group.notes =

@@ -24,7 +24,7 @@ int main() {
     optimizer->update(slots, 0.01 * static_cast<double>(kSteps - step) / kSteps, step);
   }
   const double left = slots[0].parameter.abs().max().item<double>();
-  std::printf("%s  the largest weight is %g after 400 steps\n",
-              left < 0.05 ? "passes" : "FAILS ", left);
+  std::printf("%s  the largest weight is %g after 400 steps\n", left < 0.05 ? "passes" : "FAILS ",
+              left);
   return left < 0.05 ? 0 : 1;
 }
