@@ -289,8 +289,8 @@ std::string unknown_argument(const Program& program, const CLI::App& app,
 
 std::string no_subcommand(const Command& command) {
   const std::string name = full_name(*command.app);
-  return "`" + name + "` needs a command: " + join(names_below(*command.app), " or ") + "; `" +
-         name + " --help` describes them";
+  return "`" + name + "` needs a command: " + join(names_below(*command.app)) + "; `" + name +
+         " --help` describes them";
 }
 
 std::string wrong_argument(const CLI::App& app, const CLI::ParseError& mistake) {

@@ -2,6 +2,7 @@
 #include <echo/linear.h>
 #include <echo/testing.h>
 
+#include <cstring>
 #include <thread>
 
 #include <ATen/ATen.h>
@@ -17,6 +18,7 @@ enum class Fault {
   dead_parameter,
   blind_to_the_past,
   writes_to_x,
+  writes_past_the_counter,
   reads_ahead,
   mixes_rows,
   draws_anew,
@@ -68,6 +70,7 @@ class Average final : public Mixer {
   at::Tensor forward(const at::Tensor& x, const Span& span) override {
     if (fault_ == Fault::throws) throw std::runtime_error("out of luck");
     if (fault_ == Fault::writes_to_x) x.add_(0);
+    if (fault_ == Fault::writes_past_the_counter) std::memset(x.data_ptr(), 0, 1);
     at::Tensor y = project_(x).to(decay_.scalar_type()) * averages(x, span);
     if (fault_ == Fault::mixes_rows) y = y + x.mean(0, true);
     if (fault_ == Fault::draws_anew) y = y + at::rand({}, y.options());
@@ -170,7 +173,8 @@ TEST(ChecksTest, AliveTakesNamedSilentParameters) {
 }
 
 TEST(ChecksTest, ShapeFailsWhenXIsWrittenTo) {
-  EXPECT_THAT(failure(Fault::writes_to_x, "shape"), HasSubstr("x was written to"));
+  EXPECT_THAT(failure(Fault::writes_to_x, "shape"), HasSubstr("changed its input x in place"));
+  EXPECT_THAT(failure(Fault::writes_past_the_counter, "shape"), HasSubstr("x was written to"));
 }
 
 TEST(ChecksTest, CausalFailsForALookAhead) {
