@@ -43,8 +43,14 @@ std::string reason_of(std::string reason, const std::filesystem::path& file) {
          "the library that does (the linker names it with -Wl,-z,defs)";
 }
 
+// Where an exception of a static constructor gets through the dynamic loader (sanitizers let it),
+// that loader still holds its locks: here too it must end the process.
+void* open_or_terminate(const char* file) noexcept {
+  return ::dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+}
+
 void* open_library(const std::filesystem::path& file) {
-  void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  void* library = open_or_terminate(file.c_str());
   if (!library) {
     const char* reason = ::dlerror();
     refuse(file, reason ? reason_of(reason, file) : "it cannot be opened");
