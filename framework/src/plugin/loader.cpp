@@ -44,9 +44,11 @@ std::string reason_of(std::string reason, const std::filesystem::path& file) {
 }
 
 // Where an exception of a static constructor gets through the dynamic loader (sanitizers let it),
-// that loader still holds its locks: here too it must end the process.
+// that loader still holds its locks: here too it must end the process. dlopen is declared to throw
+// nothing, so compilers would leave the check for it out.
 void* open_or_terminate(const char* file) noexcept {
-  return ::dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  void* (*volatile open)(const char*, int) = ::dlopen;
+  return open(file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 }
 
 void* open_library(const std::filesystem::path& file) {
