@@ -1,14 +1,14 @@
 #include "cli/scaffold.h"
 
+#include "cli/input.h"
 #include "framework/src/files/file.h"
+#include "framework/src/files/program_prefix.h"
 #include "trainers/text.h"
 
 #include <echo/error.h>
 
 #include <algorithm>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 namespace echo::cli {
 
@@ -57,16 +57,6 @@ void check_name(const std::string& name) {
   }
 }
 
-fs::path program_prefix() { return fs::read_symlink("/proc/self/exe").parent_path().parent_path(); }
-
-std::string read_whole(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  if (!stream) throw Error("cannot read the template " + file.string() + "; install Echo again");
-  return text.str();
-}
-
 std::string filled(std::string text, const std::string& name) {
   for (size_t at = 0; (at = text.find(kPlaceholder, at)) != std::string::npos; at += name.size())
     text.replace(at, kPlaceholder.size(), name);
@@ -96,7 +86,9 @@ std::vector<std::string> write_scaffold(const Scaffold& scaffold) {
         throw Error("there is no folder " + source.string() + "; install Echo again");
       for (const auto& entry : fs::directory_iterator(source)) {
         const std::string name = file_name(entry.path(), scaffold.name);
-        replace_file(temporary / name, filled(read_whole(entry.path()), scaffold.name));
+        const std::string file = entry.path().string();
+        replace_file(temporary / name,
+                     filled(read_input(file, "the template " + file), scaffold.name));
         written.push_back(name);
       }
     }

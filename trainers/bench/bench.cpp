@@ -1,5 +1,6 @@
 #include "trainers/bench/bench.h"
 
+#include "framework/src/files/program_prefix.h"
 #include "framework/src/recipe/values.h"
 #include "framework/src/text/near.h"
 
@@ -122,10 +123,7 @@ void check(const Bench& bench, const Node& node, const Places& places) {
   }
 }
 
-fs::path recipes_folder() {
-  return fs::read_symlink("/proc/self/exe").parent_path().parent_path() / "share" / "echo-lm" /
-         "recipes";
-}
+fs::path recipes_folder() { return program_prefix() / "share" / "echo-lm" / "recipes"; }
 
 std::vector<std::string> shipped_benches() {
   std::vector<std::string> names;

@@ -11,16 +11,12 @@ namespace echo {
 
 namespace {
 
-constexpr Mamba2Fields kFields{.heads = "mamba_n_heads",
-                               .head_width = "mamba_d_head",
-                               .state = "mamba_d_state",
-                               .groups = "mamba_n_groups",
-                               .kernel = "mamba_d_conv",
-                               .expand = "mamba_expand",
-                               .bias = "mamba_proj_bias",
-                               .conv_bias = "mamba_conv_bias",
-                               .inner = "mamba_d_ssm",
-                               .default_inner = 1024};
+constexpr Mamba2Fields kFields = [] {
+  Mamba2Fields fields = kMambaHybridFields;
+  fields.inner = "mamba_d_ssm";
+  fields.default_inner = 1024;
+  return fields;
+}();
 
 // Factors of what goes into a layer's maps, and of what comes out of them.
 struct Multipliers {

@@ -20,6 +20,16 @@ struct Mamba2Fields {
   int64_t default_state = 256;
 };
 
+// As Granite hybrid, Bamba and Falcon-H1 call them.
+constexpr Mamba2Fields kMambaHybridFields{.heads = "mamba_n_heads",
+                                          .head_width = "mamba_d_head",
+                                          .state = "mamba_d_state",
+                                          .groups = "mamba_n_groups",
+                                          .kernel = "mamba_d_conv",
+                                          .expand = "mamba_expand",
+                                          .bias = "mamba_proj_bias",
+                                          .conv_bias = "mamba_conv_bias"};
+
 // Those fields and time_step_limit as a `mamba2` mixer.
 Json read_mamba2_mixer(Config& config, const Mamba2Fields& fields, int64_t width, double eps);
 

@@ -11,14 +11,7 @@ namespace echo {
 
 namespace {
 
-constexpr Mamba2Fields kFields{.heads = "mamba_n_heads",
-                               .head_width = "mamba_d_head",
-                               .state = "mamba_d_state",
-                               .groups = "mamba_n_groups",
-                               .kernel = "mamba_d_conv",
-                               .expand = "mamba_expand",
-                               .bias = "mamba_proj_bias",
-                               .conv_bias = "mamba_conv_bias"};
+constexpr const Mamba2Fields& kFields = kMambaHybridFields;
 
 // A stack whose layers are `mamba` or `attention`, then `ffn`.
 struct Stack {

@@ -1,5 +1,6 @@
 #include "framework/src/plugin/loader.h"
 
+#include "framework/src/files/program_prefix.h"
 #include "framework/src/files/sha256.h"
 #include "framework/src/plugin/load_watch.h"
 #include "framework/src/plugin/note.h"
@@ -180,8 +181,7 @@ Fingerprint note_of(const std::filesystem::path& file, Origin origin) {
 
 std::filesystem::path Plugins::builtin_folder() {
   if (const char* folder = std::getenv("ECHO_PLUGIN_FOLDER")) return folder;
-  return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "lib" /
-         "echo-lm";
+  return program_prefix() / "lib" / "echo-lm";
 }
 
 void Plugins::load_builtins(const std::filesystem::path& folder) {
