@@ -124,6 +124,16 @@ struct EvaluateRecipe {
   void visit(Fields& fields);  // all but tasks
 };
 
+// How a run is spread over ranks: data x sequence of them.
+struct ParallelRecipe {
+  std::optional<int64_t> data;  // none: as many as there are ranks for
+  int64_t sequence = 1;         // ranks that share every sequence
+  int64_t zero = 0;             // 1: every rank keeps the optimiser's state of its own parameters
+  double time_limit = 600;      // seconds
+
+  void visit(Fields& fields);
+};
+
 struct Recipe {
   std::string name;
   int64_t seed = 0;
@@ -132,8 +142,9 @@ struct Recipe {
   KindChoice task;
   TrainRecipe train;
   EvaluateRecipe evaluate;
+  ParallelRecipe parallel;
 
-  void visit(Fields& fields);  // name, seed, plugins
+  void visit(Fields& fields);  // name, seed, plugins, parallel
 };
 
 // Reads a recipe, with `extends` followed and overrides ("train.steps=100") applied, and checks

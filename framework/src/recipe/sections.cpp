@@ -10,6 +10,18 @@ void Recipe::visit(Fields& fields) {
   fields("name", name, "of the run and its folder; not written: the recipe's file name");
   fields("seed", seed, "of all that is drawn: initial values, data, dropout", at_least(0));
   fields.path("plugins", plugins, "plugins to load (.so), relative to this file");
+  fields.section("parallel", parallel, "how a run is spread over ranks");
+}
+
+void ParallelRecipe::visit(Fields& fields) {
+  fields("data", data, "groups of ranks that share a batch; null: as many as there are ranks for",
+         count_from(1));
+  fields("sequence", sequence, "ranks that share every sequence, each a part of its tokens",
+         count_from(1));
+  fields("zero", zero, "1: every rank keeps the optimizer's state of its share of the parameters",
+         Range{.low = 0, .high = 1});
+  fields("time_limit", time_limit,
+         "seconds that a rank waits for the others before the run ends with an error", above(0));
 }
 
 void NormRecipe::visit(Fields& fields) {
