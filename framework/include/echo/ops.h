@@ -8,6 +8,9 @@
 // dtype of x, and compute in float32 (float64 for float64 x) whatever it is. On the CPU they are
 // fused kernels with a derivative of their own (no second derivative); on other devices, and as the
 // reference in the tests, LibTorch's operators.
+//
+// Those that read a Span honour its stretch, without a memory given: every part of a sequence then
+// goes on from the parts before it. Each makes one exchange, of a size that does not depend on T.
 namespace echo {
 
 // x / sqrt(mean(x^2) + eps) * weight over the last axis. weight: of its size, or undefined (ones).
@@ -37,7 +40,8 @@ Rotation rotation(const at::Tensor& positions, const at::Tensor& frequencies, at
 at::Tensor rotate(const at::Tensor& heads, const Rotation& rotation);
 
 // y_t = bias + sum_{i<W} weight_i x_{t-W+1+i}, per channel; a start empties the memory before its
-// token, padding leaves it alone (span.starts, span.lengths; nothing else of span is read).
+// token, padding leaves it alone (span.starts, span.lengths). With a span.stretch, `memory` may be
+// what Stretch::halo gave of W - 1 tokens, (B, C, W - 1); else it is fetched.
 struct Convolved {
   at::Tensor y;       // (B, T, C)
   at::Tensor memory;  // (B, C, W - 1): the last inputs, oldest first; dtype of the memory given
