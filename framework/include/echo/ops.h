@@ -9,8 +9,9 @@
 // fused kernels with a derivative of their own (no second derivative); on other devices, and as the
 // reference in the tests, LibTorch's operators.
 //
-// Those that read a Span honour its stretch, without a memory given: every part of a sequence then
-// goes on from the parts before it. Each makes one exchange, of a size that does not depend on T.
+// Those that read a Span honour its stretch: every part of a sequence goes on from the parts before
+// it, and no memory is given but where it says so. Each makes one exchange, of a size that does not
+// depend on T.
 namespace echo {
 
 // x / sqrt(mean(x^2) + eps) * weight over the last axis. weight: of its size, or undefined (ones).
@@ -87,7 +88,8 @@ enum class OwnToken { read, skipped };
 
 // x (B, T, R, H, P); a (B, T, H), at most 0; b, c (B, T, R, G, N); memory (B, H, P, N) or undefined
 // (zeros; no memory is returned then); head h reads group h / (H / G). R inputs and outputs share a
-// token: 1, but in MIMO models. All of one dtype, float32 or float64.
+// token: 1, but in MIMO models. All of one dtype, float32 or float64. With a span.stretch, memory
+// is what is added to that of the parts before.
 Scanned state_space_scan(const at::Tensor& x, const at::Tensor& a, const at::Tensor& b,
                          const at::Tensor& c, const at::Tensor& memory, const Span& span,
                          OwnToken own = OwnToken::read);
