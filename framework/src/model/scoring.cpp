@@ -38,6 +38,23 @@ PlacedBatch place(const Batch& batch, at::Device device) {
   return placed;
 }
 
+PlacedBatch place_part(const Batch& whole, int64_t rank, int64_t ranks, at::Device device) {
+  const int64_t length = whole.inputs.size(1);
+  const Offsets offsets = host_offsets(whole.starts, whole.lengths, whole.inputs.size(0), length);
+  const Part part = part_of(offsets, length, rank, ranks, device);
+  const auto cut = [&](const at::Tensor& tensor) {
+    return tensor.defined() ? tensor.narrow(1, part.first(), part.count()) : tensor;
+  };
+  PlacedBatch placed =
+      place({cut(whole.inputs), cut(whole.labels), cut(whole.starts),
+             whole.lengths.defined() ? (whole.lengths - part.first()).clamp(0, part.count())
+                                     : whole.lengths,
+             cut(whole.prefix), whole.slice},
+            device);
+  placed.part = part;
+  return placed;
+}
+
 at::Tensor loss_sum(Model& model, const PlacedBatch& batch, const ModelSpan& span) {
   const at::Tensor hidden = model.hidden(batch.batch.inputs, span);
   const at::Tensor rows = hidden.flatten(0, 1).index_select(0, batch.scored);
