@@ -12,6 +12,8 @@ namespace {
 
 int64_t rank_here = 0;
 
+bool is_gpu(const std::string& device) { return device.starts_with("cuda"); }
+
 // The command without --ranks, which the new processes must not follow again.
 std::vector<std::string> arguments_for_ranks() {
   std::vector<std::string> arguments;
@@ -28,13 +30,23 @@ std::vector<std::string> arguments_for_ranks() {
 
 }  // namespace
 
-RankedProcess::RankedProcess() : launch_(find_launch()) {
-  if (!launch_.has_mpi()) {
+RankedProcess::RankedProcess(const std::string& device) : launch_(find_launch()) {
+  rank_here = launch_.rank;
+  if (launch_.ranks == 1) {
     ranks_ = std::make_unique<Ranks>();
     return;
   }
-  rank_here = launch_.rank;
-  ranks_ = std::make_unique<Ranks>(join_ranks(launch_));
+  if (launch_.has_mpi()) on_cpu_ = join_ranks(launch_);
+  if (is_gpu(device)) {
+    ranks_ = std::make_unique<Ranks>(join_gpu_ranks(launch_, on_cpu_.get()));
+  } else {
+    ranks_ = std::make_unique<Ranks>(std::move(on_cpu_));
+  }
+}
+
+std::string RankedProcess::device(const std::string& asked) const {
+  if (launch_.ranks == 1 || asked != "cuda") return asked;
+  return "cuda:" + std::to_string(launch_.local_rank);
 }
 
 RankedProcess::~RankedProcess() = default;
@@ -45,13 +57,13 @@ Terminal RankedProcess::terminal(int stream) {
   return ranks_->leads() ? look_at(stream) : Terminal();
 }
 
-std::optional<int> run_elsewhere(int64_t ranks) {
+std::optional<int> run_elsewhere(int64_t ranks, const std::string& device) {
   const Launch launch = find_launch();
   if (ranks > 0 && launch.ranks > 1) {
     throw ConfigError("--ranks starts ranks itself, and a launcher has already started " +
                       std::to_string(launch.ranks) + "; leave one of the two out");
   }
-  if (launch.by == Launch::By::torchrun && launch.ranks > 1)
+  if (launch.by == Launch::By::torchrun && launch.ranks > 1 && !is_gpu(device))
     return run_ranks_under_torchrun(launch, arguments_for_ranks());
   if (ranks > 1) return run_ranks(ranks, arguments_for_ranks());
   return std::nullopt;

@@ -93,6 +93,7 @@ void print_next(const TrainResult& result, const Terminal& terminal) {
 
 int run_here(Program& program, TrainRequest request, RankedProcess& process) {
   request.command = command_line();
+  request.device = process.device(request.device);
   request.restarted = process.launch().restarted;
   if (process.ranks().size() > 1 && request.threads == 0)
     request.threads = threads_per_rank(process.launch().on_host);
@@ -114,8 +115,8 @@ int run_here(Program& program, TrainRequest request, RankedProcess& process) {
 }
 
 int run(Program& program, const TrainRequest& request, int64_t ranks) {
-  if (const auto code = run_elsewhere(ranks)) return *code;
-  RankedProcess process;
+  if (const auto code = run_elsewhere(ranks, request.device)) return *code;
+  RankedProcess process(request.device);
   return run_here(program, request, process);
 }
 

@@ -128,11 +128,11 @@ Learner::Totals Learner::totals(const StepData& data, bool wants_to_stop) {
 void Learner::run_parts(const StepData& data, Sums& sums) {
   const StepData::Part* last = nullptr;
   for (const StepData::Part& part : data.parts) {
-    if (part.batch.scored_count > 0) last = &part;
+    if (has_to_run(part)) last = &part;
   }
   for (const StepData::Part& part : data.parts) {
     if (&part == last && exchange_) exchange_->open();
-    if (part.batch.scored_count > 0) add_part(part, sums);
+    if (has_to_run(part)) add_part(part, sums);
   }
   if (!last && exchange_) exchange_->open();
 }
@@ -170,11 +170,20 @@ void Learner::check_finite(int64_t step) const {
                   first_not_finite(recipe_.model, slots_, [](Probe&) {}));
 }
 
+// The other parts of a sequence may be scored where this one is not, and read what it gives.
+bool Learner::has_to_run(const StepData::Part& part) const {
+  return part.batch.scored_count > 0 || place_.ranks->sequence();
+}
+
 ModelSpan Learner::span_of(const StepData::Part& part, Probe& probe) {
   dropout_.first_sample = part.first_sample;
   ModelSpan span = part.batch.span();
   span.probe = &probe;
   span.dropout = &dropout_;
+  if (Communicator* sequence = place_.ranks->sequence()) {
+    stretch_.emplace(*sequence, part.batch.part);
+    span.stretch = &*stretch_;
+  }
   return span;
 }
 
@@ -264,7 +273,7 @@ void Learner::fail(const StepData& data, double loss) {
                                                      (std::isnan(loss) ? "nan" : "infinity") + ")";
   const std::string own = first_not_finite(recipe_.model, slots_, [&](Probe& probe) {
     for (const StepData::Part& part : data.parts) {
-      if (part.batch.scored_count > 0) loss_sum(*model_, part.batch, span_of(part, probe));
+      if (has_to_run(part)) loss_sum(*model_, part.batch, span_of(part, probe));
     }
   });
   const std::vector<std::string> found = place_.ranks->gather(own, "what is not finite");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "framework/src/model/model.h"
+#include "framework/src/ranks/rank_stretch.h"
 #include "framework/src/recipe/recipe.h"
 #include "trainers/distributed/gradient_exchange.h"
 #include "trainers/distributed/ranks.h"
@@ -77,6 +78,7 @@ class Learner {
   void add_auxiliary(std::map<std::string, double>& auxiliary);
   void backward(const at::Tensor& loss);
   void add_part(const StepData::Part& part, Sums& sums);
+  bool has_to_run(const StepData::Part& part) const;
   ModelSpan span_of(const StepData::Part& part, Probe& probe);
   void forget_gradients();
   void take_gradients();
@@ -94,6 +96,7 @@ class Learner {
   std::unique_ptr<GradientExchange> exchange_;  // null: one process alone
   std::vector<Slot> slots_;                     // one per kept parameter, in the same order
   Dropout dropout_;
+  std::optional<RankStretch> stretch_;  // of the part that runs
 };
 
 }  // namespace echo

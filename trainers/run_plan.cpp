@@ -192,13 +192,14 @@ Json to_json(const RunPlan& plan) {
   return content;
 }
 
-RunPlan from_json(const Json& content, Plugins& plugins) {
+RunPlan from_json(const Json& content, const TrainRequest& request, Plugins& plugins) {
   const Node tree = read_tree_text(content["recipe"], "the first rank's recipe", ".", {});
   load_plugins(recipe_plugins(tree), plugins);
   RunPlan plan{.folder = RunFolder(content["folder"].get<std::string>()),
                .recipe = read_recipe(tree, plugins.registry())};
   if (!content["checkpoint"].is_null()) plan.checkpoint = content["checkpoint"].get<int64_t>();
-  plan.device = content["device"];
+  // Each rank has a GPU of its own.
+  plan.device = request.device.empty() ? content["device"].get<std::string>() : request.device;
   plan.threads = content["threads"];
   plan.resumes = content["resumes"];
   return plan;
@@ -232,7 +233,7 @@ RunPlan plan_run(const TrainRequest& request, Plugins& plugins, Ranks& ranks) {
     ranks.from_first(to_json(plan).dump(), "what to train");
     return plan;
   }
-  return from_json(Json::parse(ranks.from_first("", "what to train")), plugins);
+  return from_json(Json::parse(ranks.from_first("", "what to train")), request, plugins);
 }
 
 }  // namespace echo

@@ -13,6 +13,11 @@ at::Tensor rows_of(const at::Tensor& tensor, int64_t first, int64_t count) {
   return tensor.defined() ? tensor.narrow(0, first, count) : tensor;
 }
 
+PlacedBatch placed_share(const DataPlan& plan, const Batch& rows) {
+  if (plan.sequence_ranks == 1) return place(rows, plan.device);
+  return place_part(rows, plan.sequence_rank, plan.sequence_ranks, plan.device);
+}
+
 }  // namespace
 
 Batch rows_of(const Batch& batch, int64_t first, int64_t count) {
@@ -33,8 +38,9 @@ StepData step_data(const DataPlan& plan, int64_t step) {
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t first = rows * part / parts;
     const int64_t count = rows * (part + 1) / parts - first;
-    StepData::Part made{place(rows_of(whole, first, count), plan.device), first_sample + first,
-                        static_cast<double>(count) / static_cast<double>(plan.batch)};
+    StepData::Part made{placed_share(plan, rows_of(whole, first, count)), first_sample + first};
+    made.share = static_cast<double>(made.batch.batch.inputs.numel()) /
+                 static_cast<double>(plan.batch * whole.inputs.size(1));
     data.scored += made.batch.scored_count;
     for (const int64_t length : made.batch.offsets.lengths) data.tokens += length;
     data.parts.push_back(std::move(made));

@@ -174,6 +174,10 @@ TrainResult train(const TrainRequest& request, Plugins& plugins, Console& consol
   }
   ranks.world().limit(plan.recipe.parallel.time_limit);
   ranks.arrange(mesh_shape(plan.recipe, ranks.size()));
+  if (ranks.size() > 1 && request.device.empty() && plan.device != "cpu") {
+    throw ConfigError("the run " + plan.folder.path().string() + " is trained on " + plan.device +
+                      "; give --device cuda, so that each rank takes a GPU, or --device cpu");
+  }
   const at::Device device = parse_device(plan.device);
   Session session{.device = plan.device,
                   .threads = use_deterministic_threads(plan.threads),

@@ -3,6 +3,7 @@
 #include "trainers/text.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -14,10 +15,15 @@
 #include <thread>
 #include <unistd.h>
 
+#include <ATen/ATen.h>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #ifdef ECHO_MPI
 #include "trainers/distributed/mpi_communicator.h"
+#endif
+#ifdef ECHO_NCCL
+#include "trainers/distributed/nccl_communicator.h"
 #endif
 
 namespace echo {
@@ -103,16 +109,19 @@ Launch find_launch() {
     launch.rank = number("OMPI_COMM_WORLD_RANK");
     launch.ranks = number("OMPI_COMM_WORLD_SIZE");
     launch.on_host = std::max<int64_t>(1, number("OMPI_COMM_WORLD_LOCAL_SIZE"));
+    launch.local_rank = std::max<int64_t>(0, number("OMPI_COMM_WORLD_LOCAL_RANK"));
   } else if (number("WORLD_SIZE") > 0 && number("RANK") >= 0 && number("MASTER_PORT") > 0) {
     launch.by = Launch::By::torchrun;
     launch.rank = number("RANK");
     launch.ranks = number("WORLD_SIZE");
     launch.on_host = std::max<int64_t>(1, number("LOCAL_WORLD_SIZE"));
+    launch.local_rank = std::max<int64_t>(0, number("LOCAL_RANK"));
   } else if (number("SLURM_PROCID") >= 0 && number("SLURM_STEP_NUM_TASKS") > 1) {
     launch.by = Launch::By::srun;
     launch.rank = number("SLURM_PROCID");
     launch.ranks = number("SLURM_STEP_NUM_TASKS");
     launch.on_host = std::max<int64_t>(1, number("SLURM_NTASKS_PER_NODE"));
+    launch.local_rank = std::max<int64_t>(0, number("SLURM_LOCALID"));
   }
   launch.restarted = number("TORCHELASTIC_RESTART_COUNT") > 0 || number("SLURM_RESTART_COUNT") > 0;
   return launch;
@@ -141,6 +150,57 @@ std::unique_ptr<Communicator> join_ranks(const Launch&) {
 }
 
 void abandon_ranks(int) {}
+
+#endif
+
+#ifdef ECHO_NCCL
+
+namespace {
+
+// The first rank's, which the others find through MPI.
+c10::intrusive_ptr<c10d::Store> shared_store(Communicator& on_cpu) {
+  c10d::TCPStoreOptions options;
+  options.waitWorkers = false;
+  std::array<char, 256> host{};
+  const at::Tensor address = at::zeros({257}, at::kLong);
+  c10::intrusive_ptr<c10d::TCPStore> store;
+  if (on_cpu.rank() == 0) {
+    ::gethostname(host.data(), host.size() - 1);
+    options.port = 0;
+    options.isServer = true;
+    store = c10::make_intrusive<c10d::TCPStore>(host.data(), options);
+    for (size_t i = 0; i < host.size(); ++i) address[static_cast<int64_t>(i)] = host[i];
+    address[256] = static_cast<int64_t>(store->getPort());
+  }
+  on_cpu.broadcast(address, 0, "the store's address")->wait();
+  if (on_cpu.rank() == 0) return store;
+  for (size_t i = 0; i < host.size(); ++i)
+    host[i] = static_cast<char>(address[static_cast<int64_t>(i)].item<int64_t>());
+  options.port = static_cast<uint16_t>(address[256].item<int64_t>());
+  return c10::make_intrusive<c10d::TCPStore>(host.data(), options);
+}
+
+}  // namespace
+
+std::unique_ptr<Communicator> join_gpu_ranks(const Launch& launch, Communicator* on_cpu) {
+  c10::intrusive_ptr<c10d::Store> store;
+  if (on_cpu) {
+    store = shared_store(*on_cpu);
+  } else {
+    // The agent's store outlives a restart of the ranks.
+    const std::string attempt = "echo-" + variable("TORCHELASTIC_RUN_ID") + "-" +
+                                variable("TORCHELASTIC_RESTART_COUNT");
+    store = c10::make_intrusive<c10d::PrefixStore>(attempt, torchrun_store(launch));
+  }
+  const at::Device device(at::kCUDA, static_cast<c10::DeviceIndex>(launch.local_rank));
+  return nccl_communicator(std::move(store), launch.rank, launch.ranks, device);
+}
+
+#else
+
+std::unique_ptr<Communicator> join_gpu_ranks(const Launch&, Communicator*) {
+  throw Error("this build has no CUDA; build one with `ECHO_CUDA=1 ./echo …`, or leave --device out");
+}
 
 #endif
 

@@ -5,8 +5,8 @@
 
 namespace echo {
 
-// Scores batches with all ranks: each scores its share of the rows, and all get all of the result.
-// So a task's evaluate() runs alike on every rank and knows nothing of the others.
+// Scores batches with all ranks: each scores its share of the rows and of their tokens, and all get
+// all of the result. So a task's evaluate() runs alike on every rank and knows nothing of the others.
 class RankedEvaluator final : public Evaluator {
  public:
   RankedEvaluator(Model& model, int64_t batch_size, Ranks& ranks,
@@ -17,7 +17,8 @@ class RankedEvaluator final : public Evaluator {
   void progress(int64_t done, int64_t total) override;
 
  private:
-  at::Tensor gather(const at::Tensor& part, int64_t rows, int64_t length);
+  Result score_share(const Batch& rows);
+  at::Tensor gather(const at::Tensor& share, int64_t rows, int64_t length);
 
   Model& model_;
   int64_t batch_size_;

@@ -31,7 +31,10 @@ PlacedBatch place_part(const Batch& whole, int64_t rank, int64_t ranks, at::Devi
 // those only.
 at::Tensor loss_sum(Model& model, const PlacedBatch& batch, const ModelSpan& span);
 
-// Scores batches for Task::evaluate, without gradients.
+// What a model gives to the labels of a batch, without gradients.
+Evaluator::Result score(Model& model, const PlacedBatch& batch, const ModelSpan& span);
+
+// Scores batches for Task::evaluate.
 class ModelEvaluator final : public Evaluator {
  public:
   using Progress = std::function<void(int64_t done, int64_t total)>;
