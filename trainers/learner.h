@@ -39,7 +39,7 @@ struct StepResult {
 // Where a learner stands among others.
 struct LearnerPlace {
   Ranks* ranks = nullptr;  // null: one process alone
-  Trace* trace = nullptr;  // null: none
+  EventTrace* trace = nullptr;  // null: none
 };
 
 // A model and what changes it: optimiser, schedule, clipping. One step is

@@ -148,7 +148,7 @@ Json ranks_json(const Recipe& recipe, Ranks& ranks) {
 }
 
 // The first rank writes all ranks' events into one picture.
-void keep_trace(const Trace& trace, const std::string& file, Ranks& ranks, Console& console) {
+void keep_trace(const EventTrace& trace, const std::string& file, Ranks& ranks, Console& console) {
   ranks.world().record(nullptr);
   const std::vector<std::string> events = ranks.gather(trace.events(), "the trace");
   if (ranks.leads()) attempt("trace", console, [&] { write_trace(file, events); });
@@ -183,8 +183,8 @@ TrainResult train(const TrainRequest& request, Plugins& plugins, Console& consol
                   .threads = use_deterministic_threads(plan.threads),
                   .command = request.command,
                   .ranks = ranks_json(plan.recipe, ranks)};
-  const std::unique_ptr<Trace> trace =
-      request.trace.empty() ? nullptr : std::make_unique<Trace>(ranks.rank());
+  const std::unique_ptr<EventTrace> trace =
+      request.trace.empty() ? nullptr : std::make_unique<EventTrace>(ranks.rank());
   if (trace) ranks.world().record(trace.get());
   Trainer trainer(plan.recipe, plugins,
                   {.folder = plan.folder,

@@ -28,7 +28,7 @@ struct TrainerPlace {
   at::Device device;
   Console& console;
   Ranks& ranks;
-  Trace* trace = nullptr;  // null: none
+  EventTrace* trace = nullptr;  // null: none
 };
 
 // Takes one run from where it stands to its end, or to a signal: steps, metrics, evaluations,
@@ -83,7 +83,7 @@ class Trainer {
   RunFolder folder_;
   Console& console_;
   Ranks& ranks_;
-  Trace* trace_;
+  EventTrace* trace_;
   NamedTasks tasks_;  // the recipe's own first
   Learner learner_;
   std::map<std::string, std::string> metadata_;

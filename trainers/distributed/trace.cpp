@@ -16,19 +16,19 @@ int64_t microseconds(auto duration) {
 
 }  // namespace
 
-Trace::Trace(int64_t rank)
+EventTrace::EventTrace(int64_t rank)
     : rank_(rank),
       offset_(microseconds(std::chrono::system_clock::now().time_since_epoch()) -
               microseconds(Clock::now().time_since_epoch())) {}
 
-void Trace::add(Lane lane, const std::string& name, Clock::time_point begin, Clock::time_point end,
+void EventTrace::add(Lane lane, const std::string& name, Clock::time_point begin, Clock::time_point end,
                 int64_t bytes) {
   const std::lock_guard lock(mutex_);
   events_.push_back({lane, name, microseconds(begin.time_since_epoch()) + offset_,
                      microseconds(end - begin), bytes});
 }
 
-std::string Trace::events() const {
+std::string EventTrace::events() const {
   const std::lock_guard lock(mutex_);
   Json events = Json::array();
   const auto describe = [&](const char* what, int lane, const std::string& name) {

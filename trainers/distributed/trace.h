@@ -13,12 +13,12 @@ namespace echo {
 
 // What a process did when, as Chrome and Perfetto show it (Trace Event Format, JSON). Rows are
 // lanes: the trainer's work, and what is under way between the ranks. Used by several threads.
-class Trace final : public Recorder {
+class EventTrace final : public Recorder {
  public:
   using Clock = std::chrono::steady_clock;
   enum class Lane { work, exchange };
 
-  explicit Trace(int64_t rank);  // becomes the process's number in the picture
+  explicit EventTrace(int64_t rank);  // becomes the process's number in the picture
 
   void add(Lane lane, const std::string& name, Clock::time_point begin, Clock::time_point end,
            int64_t bytes = 0);
@@ -50,18 +50,18 @@ void write_trace(const std::filesystem::path& file, const std::vector<std::strin
 // Adds the time between its making and its end. A null trace: nothing.
 class TraceSpan {
  public:
-  TraceSpan(Trace* trace, std::string name)
-      : trace_(trace), name_(std::move(name)), begin_(Trace::Clock::now()) {}
+  TraceSpan(EventTrace* trace, std::string name)
+      : trace_(trace), name_(std::move(name)), begin_(EventTrace::Clock::now()) {}
   ~TraceSpan() {
-    if (trace_) trace_->add(Trace::Lane::work, name_, begin_, Trace::Clock::now());
+    if (trace_) trace_->add(EventTrace::Lane::work, name_, begin_, EventTrace::Clock::now());
   }
   TraceSpan(const TraceSpan&) = delete;
   TraceSpan& operator=(const TraceSpan&) = delete;
 
  private:
-  Trace* trace_;
+  EventTrace* trace_;
   std::string name_;
-  Trace::Clock::time_point begin_;
+  EventTrace::Clock::time_point begin_;
 };
 
 }  // namespace echo
