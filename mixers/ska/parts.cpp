@@ -77,7 +77,7 @@ Sums unpack(const Tensor& packed, Sums like) {
   return like;
 }
 
-Tensor outer(const Tensor& rows, const Tensor& columns) {
+Tensor outer_product(const Tensor& rows, const Tensor& columns) {
   return rows.unsqueeze(3) * columns.unsqueeze(2);
 }
 
@@ -89,9 +89,9 @@ void add(Statistics& sums, const Sums& part, const Tensor& last, const Tensor& b
     return broken.defined() ? before.masked_fill(broken.view({-1, 1, 1, 1}), 0) : before;
   };
   sums.G = kept(sums.G) + part.statistics.G;
-  if (sums.M.defined()) sums.M = kept(sums.M + outer(part.first, last)) + part.statistics.M;
+  if (sums.M.defined()) sums.M = kept(sums.M + outer_product(part.first, last)) + part.statistics.M;
   Tensor before = sums.C;
-  if (reading.value_lag) before = before + outer(part.value, last);
+  if (reading.value_lag) before = before + outer_product(part.value, last);
   sums.C = kept(before) + part.statistics.C;
 }
 
