@@ -52,6 +52,7 @@ class Based final : public echo::Mixer {
         width_(options.feature_width),
         values_(options.value_width.value()),
         eps_(options.denominator_eps) {
+    traits_.stretch = true;  // linear_attention takes care of it
     using Blocks = std::vector<echo::LinearBlock>;
     const Blocks inputs = {
         {"q_proj", heads_ * width_}, {"k_proj", heads_ * width_}, {"v_proj", heads_ * values_}};

@@ -96,7 +96,8 @@ class Group {
     std::unique_lock lock(mutex_);
     Operation& operation = operations_.at(number);
     const auto settled = [&] {
-      return operation.done || !operation.failure.empty() || !gone(operation).empty();
+      return operation.done || !broken_.empty() || !operation.failure.empty() ||
+             !gone(operation).empty();
     };
     const bool in_time =
         changed_.wait_for(lock, std::chrono::duration<double>(time_limit_), settled);
@@ -129,12 +130,17 @@ class Group {
     return ranks;
   }
 
-  [[noreturn]] void fail(const Operation& operation, bool in_time) const {
-    if (!operation.failure.empty()) throw RanksFailed(operation.failure);
-    if (in_time)
-      throw RanksFailed(list(gone(operation)) + " left before '" + operation.purpose + "'");
-    throw RanksFailed(list(missing(operation)) + " did not come to '" + operation.purpose +
-                      "' within " + std::to_string(time_limit_) + " s");
+  // Where one wait has failed all later ones do, at once.
+  [[noreturn]] void fail(const Operation& operation, bool in_time) {
+    if (broken_.empty()) {
+      const std::string name = "'" + operation.purpose + "'";
+      broken_ = !operation.failure.empty() ? operation.failure
+                : in_time                  ? list(gone(operation)) + " left before " + name
+                          : list(missing(operation)) + " did not come to " + name + " within " +
+                                std::to_string(time_limit_) + " s";
+      changed_.notify_all();
+    }
+    throw RanksFailed(broken_);
   }
 
   void perform(Operation& operation) const {
@@ -191,6 +197,7 @@ class Group {
   std::condition_variable changed_;
   std::vector<bool> here_;
   std::map<int64_t, Operation> operations_;
+  std::string broken_;  // why a wait has failed
 };
 
 class LocalPending final : public Pending {

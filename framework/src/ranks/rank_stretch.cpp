@@ -52,6 +52,7 @@ struct Exchange final : torch::CustomClassHolder {
   std::vector<int64_t> shape;  // of a part
   Shares shares;
   Tensor whole;  // (ranks, ...)
+  at::TensorOptions kind;
   std::unique_ptr<Pending> pending;
 
   Exchange(Communicator& ranks, std::string purpose) : ranks(ranks), purpose(std::move(purpose)) {}
@@ -69,6 +70,7 @@ struct Exchange final : torch::CustomClassHolder {
   }
 
   void begin(const Tensor& part) {
+    kind = part.options();
     shape = part.sizes().vec();
     shares.assign(static_cast<size_t>(ranks.size()), part.numel());
     std::vector<int64_t> all = shape;
@@ -77,6 +79,9 @@ struct Exchange final : torch::CustomClassHolder {
     whole[ranks.rank()].copy_(part);
     pending = ranks.all_gather(whole.view(-1), shares, purpose);
   }
+
+  // On the part's device, so that one thread of the engine runs all of an exchange's nodes.
+  Tensor token() const { return at::zeros({}, kind); }
 
   Tensor finish() {
     wait();
@@ -114,7 +119,7 @@ class Begin : public torch::autograd::Function<Begin> {
                         const ExchangePointer& exchange) {
     keep(context, exchange);
     exchange->begin(part);
-    return at::zeros({});
+    return exchange->token();
   }
   static variable_list backward(AutogradContext* context, const variable_list&) {
     return {kept(context)->finish_backward(), Tensor()};
@@ -127,11 +132,12 @@ class Finish : public torch::autograd::Function<Finish> {
   static variable_list forward(AutogradContext* context, const Tensor& /*begun*/,
                                const Tensor& /*ticket*/, const ExchangePointer& exchange) {
     keep(context, exchange);
-    return {exchange->finish(), at::zeros({})};
+    return {exchange->finish(), exchange->token()};
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    kept(context)->begin_backward(gradients[0]);
-    return {at::zeros({}), at::zeros({}), Tensor()};
+    const ExchangePointer exchange = kept(context);
+    exchange->begin_backward(gradients[0]);
+    return {exchange->token(), exchange->token(), Tensor()};
   }
 };
 
@@ -139,7 +145,7 @@ class Tie : public torch::autograd::Function<Tie> {
  public:
   static Tensor forward(AutogradContext*, const Tensor& y, const Tensor& /*ticket*/) { return y; }
   static variable_list backward(AutogradContext*, const variable_list& gradients) {
-    return {gradients[0], at::zeros({})};
+    return {gradients[0], at::zeros({}, gradients[0].options())};
   }
 };
 

@@ -94,6 +94,17 @@ TEST(ModelTest, DropoutFollowsTheSampleNotTheBatch) {
   EXPECT_FALSE(at::allclose(whole, model->hidden(tokens, {})));
 }
 
+TEST(ModelTest, DropoutFollowsTheTokenNotThePart) {
+  const int64_t length = 9000, cut = 4500;  // masks are drawn for 4096 tokens at a time
+  const at::Tensor x = at::ones({2, length, 3});
+  const Dropout masks{.seed = 4, .first_sample = 10};
+  const at::Tensor whole = dropped(x, 0.5, "here", &masks);
+  const at::Tensor first = dropped(x.narrow(1, 0, cut), 0.5, "here", &masks);
+  const at::Tensor second = dropped(x.narrow(1, cut, length - cut), 0.5, "here", &masks, cut);
+  EXPECT_TRUE(at::equal(at::cat({first, second}, 1), whole));
+  EXPECT_FALSE(at::equal(whole.narrow(1, 0, 4096), whole.narrow(1, 4096, 4096)));
+}
+
 TEST(ModelTest, DropoutKeepsTheMean) {
   ModelRecipe recipe = small_recipe();
   recipe.blocks.clear();

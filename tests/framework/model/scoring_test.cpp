@@ -51,6 +51,24 @@ TEST(ScoringTest, EvaluatorGivesLogProbabilityAndPrediction) {
   EXPECT_EQ(result.prediction[0][0].item<int64_t>(), -100);
 }
 
+TEST(ScoringTest, PartsOfABatchMakeUpTheWhole) {
+  Batch batch = small_batch();
+  batch.starts = at::zeros({2, 5}, at::kBool);
+  batch.starts[0][1] = true;
+  batch.lengths = at::tensor(std::vector<int64_t>{5, 2}, at::kLong);
+  const PlacedBatch first = place_part(batch, 0, 2, at::kCPU);
+  const PlacedBatch second = place_part(batch, 1, 2, at::kCPU);
+  EXPECT_TRUE(at::equal(at::cat({first.batch.inputs, second.batch.inputs}, 1), batch.inputs));
+  EXPECT_TRUE(at::equal(at::cat({first.batch.labels, second.batch.labels}, 1), batch.labels));
+  EXPECT_EQ(first.batch.inputs.size(1), 2);
+  EXPECT_EQ(first.scored_count + second.scored_count, place(batch, at::kCPU).scored_count);
+  EXPECT_EQ(first.offsets.starts[0], std::vector<int64_t>{1});
+  EXPECT_TRUE(second.offsets.starts[0].empty());
+  EXPECT_EQ(first.offsets.lengths, (std::vector<int64_t>{2, 2}));
+  EXPECT_EQ(second.offsets.lengths, (std::vector<int64_t>{3, 0}));
+  EXPECT_TRUE(at::equal(second.part.position, at::tensor(std::vector<int64_t>{1, 2}, at::kLong)));
+}
+
 TEST(ScoringTest, EvaluatorKeepsNoGraph) {
   const auto model = small_model();
   ModelEvaluator evaluator(*model, 2);

@@ -1,5 +1,6 @@
 #include "framework/src/ranks/local_communicator.h"
 
+#include <chrono>
 #include <functional>
 #include <stdexcept>
 
@@ -124,6 +125,16 @@ TEST(LocalCommunicatorTest, NamesTheRankThatDoesNotComeInTime) {
   const auto ranks = local_ranks(2, 0.1);
   EXPECT_THAT(failure_of([&] { ranks[0]->all_reduce(at::zeros({1}), "gradients 3")->wait(); }),
               ::testing::StartsWith("rank 1 did not come to 'gradients 3' within 0.1"));
+}
+
+TEST(LocalCommunicatorTest, FailsAtOnceAfterAFailure) {
+  const auto ranks = local_ranks(2, 0.5);
+  const auto first = ranks[0]->all_reduce(at::zeros({1}), "one");
+  const auto second = ranks[0]->all_reduce(at::zeros({1}), "two");
+  failure_of([&] { first->wait(); });
+  const auto before = std::chrono::steady_clock::now();
+  EXPECT_THAT(failure_of([&] { second->wait(); }), ::testing::HasSubstr("to 'one' within 0.5"));
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::milliseconds(250));
 }
 
 TEST(LocalCommunicatorTest, NamesTheRankThatHasLeft) {

@@ -122,13 +122,15 @@ inline std::vector<Rows> all_rows(int64_t length) {
 // make gives the inputs (2, T, ...) in float64.
 inline void expect_parts_equal_everywhere(
     const InTime& function, const std::function<std::vector<at::Tensor>(int64_t length)>& make) {
-  for (const int64_t length : {4, 5, 67, 140}) {
+  // Parts of one token; of one chunk; of several.
+  for (const int64_t length : {4, 67, 140}) {
     std::vector<at::Tensor> inputs = make(length), single;
     for (const at::Tensor& input : inputs) single.push_back(input.to(at::kFloat));
     for (const Rows& rows : all_rows(length)) {
-      for (const int64_t count : {2, 3, 4})
-        expect_parts_equal(function, inputs, rows, count, 1e-11);
-      expect_parts_equal(function, single, rows, 3, 1e-5);
+      for (const int64_t count : {2, 3, 4}) {
+        if (length < 140 || count == 2) expect_parts_equal(function, inputs, rows, count, 1e-11);
+      }
+      if (length == 67) expect_parts_equal(function, single, rows, 3, 1e-5);
     }
   }
 }

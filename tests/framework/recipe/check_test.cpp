@@ -44,6 +44,12 @@ TEST(RecipeCheck, RejectsMixerThatCannotSkipPadding) {
             "asks for; take another mixer");
 }
 
+TEST(RecipeCheck, RejectsMixerThatCannotShareASequence) {
+  EXPECT_EQ(mistake(kRecipe, {"model.mixers.memory={kind: plain}", "parallel.sequence=2"}),
+            "--set model.mixers.memory: 'plain' cannot share a sequence among ranks, which "
+            "parallel.sequence: 2 asks for; take another mixer, or parallel.sequence: 1");
+}
+
 TEST(RecipeCheck, RejectsVocabularyBelowTheTasks) {
   EXPECT_EQ(mistake(with("width: 8", "width: 8\n  vocabulary: 4")),
             "a.yaml:3:15: model.vocabulary: the task 'copy' has 16 tokens, but the model knows 4; "
