@@ -1,4 +1,5 @@
 #include "cli/command.h"
+#include "cli/ranks.h"
 #include "framework/src/out_of_memory.h"
 #include "framework/src/text/terminal.h"
 #include "framework/src/text/utf8.h"
@@ -6,12 +7,14 @@
 #include <echo/error.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <iostream>
 #include <new>
 #include <stdexcept>
+#include <thread>
 #include <unistd.h>
 
 #include <ATen/ATen.h>
@@ -39,11 +42,20 @@ void set_up_logging() {
   spdlog::set_pattern("echo: %^%l%$: %v");
 }
 
+// What stops one rank often stops all: then the first one says it, and takes the others along
+// before they have spoken.
+void let_the_first_rank_speak() {
+  if (cli::rank_of_process() > 0) std::this_thread::sleep_for(std::chrono::seconds(1));
+}
+
 int complain(const std::string& message, int code) {
+  let_the_first_rank_speak();
   const Terminal terminal = look_at(STDERR_FILENO);
   const std::string label = "echo: error: ";
+  const int64_t rank = cli::rank_of_process();
+  const std::string who = rank > 0 ? "on rank " + std::to_string(rank) + ": " : "";
   const std::string text =
-      wrap(label + harmless(message), terminal.interactive ? terminal.width : 0, 2);
+      wrap(label + who + harmless(message), terminal.interactive ? terminal.width : 0, 2);
   std::cout.flush();
   std::cerr << styled(terminal, Style::red, label.substr(0, label.size() - 1))
             << text.substr(label.size() - 1) << "\n";
@@ -90,6 +102,7 @@ int main(int argc, char** argv) {
   fill_closed_streams();
   set_up_logging();
   const int code = run(argc, argv);
+  if (code == cli::kFailed || code == cli::kMistake) cli::leave_ranks(code);
   errno = 0;
   std::cout.flush();
   if (std::cout) return code;

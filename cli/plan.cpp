@@ -1,8 +1,9 @@
+#include "trainers/distributed/plan.h"
+
 #include "cli/command.h"
 #include "cli/numbers.h"
 #include "cli/table.h"
 #include "trainers/determinism.h"
-#include "trainers/distributed/plan.h"
 #include "trainers/text.h"
 
 #include <echo/error.h>

@@ -1,6 +1,7 @@
 #include "trainers/train.h"
 
 #include "cli/command.h"
+#include "cli/ranks.h"
 #include "cli/numbers.h"
 #include "cli/table.h"
 #include "framework/src/text/terminal.h"
@@ -90,10 +91,16 @@ void print_next(const TrainResult& result, const Terminal& terminal) {
     std::cout << "  " << program_name() << " " << command << "\n      " << purpose << "\n";
 }
 
-int run(Program& program, TrainRequest request) {
+int run_here(Program& program, TrainRequest request, RankedProcess& process) {
   request.command = command_line();
-  Console console(std::cerr, [] { return look_at(STDERR_FILENO); });
-  const TrainResult result = train(request, program.plugins(), console);
+  request.device = process.device(request.device);
+  request.restarted = process.launch().restarted;
+  if (process.ranks().size() > 1 && request.threads == 0)
+    request.threads = threads_per_rank(process.launch().on_host);
+  Console console(process.out(), [&] { return process.terminal(STDERR_FILENO); });
+  const TrainResult result = train(request, program.plugins(), console, process.ranks());
+  if (!process.ranks().leads())
+    return result.outcome == Outcome::finished ? kDone : kStopped;
   if (result.outcome == Outcome::finished) {
     print_summary(result);
     const Terminal terminal = look_at(STDOUT_FILENO);
@@ -107,10 +114,17 @@ int run(Program& program, TrainRequest request) {
   return kStopped;
 }
 
+int run(Program& program, const TrainRequest& request, int64_t ranks) {
+  if (const auto code = run_elsewhere(ranks, request.device)) return *code;
+  RankedProcess process(request.device);
+  return run_here(program, request, process);
+}
+
 }  // namespace
 
 void add_train(Program& program) {
   auto request = std::make_shared<TrainRequest>();
+  auto ranks = std::make_shared<int64_t>(0);
   Command& command = program.command("Train and score", "train", "train a model as a recipe says");
   command.argument("RECIPE", request->recipe, "what to train; may be left out with --resume --run");
   command.option("--run", request->run, "DIR", "the run folder (runs/NAME, by the recipe's name)");
@@ -122,18 +136,27 @@ void add_train(Program& program) {
   command.add_overrides(request->overrides);
   command.add_device(request->device);
   command.add_threads(request->threads);
+  command.option("--ranks", *ranks, "N", "so many processes on this machine, by mpirun")
+      ->transform(whole_number(1));
+  command.option("--trace", request->trace, "FILE",
+                 "write what ran when, for Perfetto or chrome://tracing");
   command.example("train recipes/quickstart.yaml", "a small model on English text");
   command.example("train recipes/mqar/ska.yaml --set train.steps=500", "one value changed");
   command.example("train recipes/mqar/ska.yaml --run runs/try", "into a folder of your choice");
+  command.example("train recipes/quickstart.yaml --ranks 2", "on two ranks");
   command.example("train --resume --run runs/try", "on with a run that was stopped");
   command.notes =
       "Ctrl-C (or SIGTERM) finishes the step, saves a checkpoint and leaves with exit code 75; a "
       "second Ctrl-C ends at once. A run that is resumed, even after a crash, gives the same "
       "numbers as one that was never interrupted.\n\n"
       "A finished run is never overwritten: the next one goes to DIR-2. When a run is resumed, "
-      "its own recipe counts; --set may change train.steps, train.log_every, train.checkpoint "
-      "and evaluate only.";
-  command.run = [&program, request] { return run(program, *request); };
+      "its own recipe counts; --set may change train.steps, train.log_every, train.checkpoint, "
+      "evaluate and parallel only.\n\n"
+      "Several ranks train one model: --ranks N, `mpirun -n N`, `srun` or `torchrun --no-python` "
+      "before the command. The recipe's parallel.data, parallel.sequence and parallel.zero say how "
+      "they share the work. The first one prints; the others write runs/NAME/logs. To mpirun, send "
+      "SIGUSR1 for a stop that saves: after SIGTERM it kills the ranks a second later.";
+  command.run = [&program, request, ranks] { return run(program, *request, *ranks); };
 }
 
 }  // namespace echo::cli

@@ -3,6 +3,7 @@
 #include "framework/src/files/file.h"
 #include "framework/src/files/safetensors.h"
 #include "framework/src/files/sha256.h"
+#include "framework/src/ranks/ownership.h"
 #include "trainers/text.h"
 
 #include <echo/error.h>
@@ -74,7 +75,7 @@ std::string own_checksum(Json content) {
   return sha256(content.dump());
 }
 
-std::string trainer_json(const TrainerState& state, const fs::path& folder) {
+std::string trainer_json(const TrainerState& state, const Json& files) {
   Json content = {{"format", kFormat},
                   {"step", state.step},
                   {"tokens", state.tokens},
@@ -82,13 +83,86 @@ std::string trainer_json(const TrainerState& state, const fs::path& folder) {
                   {"training_seconds", state.training_seconds},
                   {"evaluated", state.evaluated},
                   {"steps_to_solve", or_null(state.steps_to_solve)},
-                  {"best", or_null(state.best)}};
-  for (const char* name : {kModelFile, kOptimizerFile}) {
-    content["files"][name] = {{"bytes", fs::file_size(folder / name)},
-                              {"sha256", sha256_file(folder / name)}};
-  }
+                  {"best", or_null(state.best)},
+                  {"files", files}};
   content["sha256"] = own_checksum(content);
   return content.dump(2) + "\n";
+}
+
+Json file_facts(const fs::path& file) {
+  return {{"bytes", fs::file_size(file)}, {"sha256", sha256_file(file)}};
+}
+
+// "model", 1, 4 -> "model-00002-of-00004.safetensors"; of one rank, "model.safetensors".
+std::string file_name(const std::string& part, int64_t rank, int64_t ranks) {
+  if (ranks == 1) return part + ".safetensors";
+  char numbers[64];
+  std::snprintf(numbers, sizeof numbers, "-%05lld-of-%05lld", static_cast<long long>(rank + 1),
+                static_cast<long long>(ranks));
+  return part + numbers + ".safetensors";
+}
+
+const char* part_name(CheckpointPart part) {
+  return part == CheckpointPart::model ? "model" : "optimizer";
+}
+
+bool belongs_to(const std::string& file, CheckpointPart part) {
+  return part == CheckpointPart::all || starts_with(file, part_name(part));
+}
+
+// The names of the parameters that a rank writes.
+std::set<std::string> names_to_write(const std::vector<Parameter>& parameters, const Ranks& ranks) {
+  std::vector<int64_t> sizes;
+  for (const Parameter& parameter : parameters) sizes.push_back(parameter.numel());
+  const std::vector<int64_t> owner = owners(sizes, ranks.size());
+  std::set<std::string> names;
+  for (size_t i = 0; i < owner.size(); ++i) {
+    if (owner[i] == ranks.rank()) names.insert(parameters[i].name);
+  }
+  return names;
+}
+
+// One rank's files, and what the others have to know of them: sizes, checksums, tensors.
+Json write_share(const fs::path& folder, const Checkpoints::Content& content, const Ranks& ranks) {
+  const std::vector<Parameter> parameters = content.model.parameters();
+  const std::set<std::string> own = names_to_write(parameters, ranks);
+  NamedTensors model, optimizer;
+  model.metadata = content.metadata;
+  optimizer.metadata = {{"format", "echo optimizer"}};
+  for (const Parameter& parameter : parameters) {
+    if (own.count(parameter.name)) model.tensors.emplace(parameter.name, parameter.value());
+  }
+  // Ranks that keep all of the optimizer's state share the writing; others write what they keep.
+  const bool keeps_all = content.slots.size() == parameters.size();
+  for (const Slot& slot : content.slots) {
+    if (keeps_all && !own.count(slot.name)) continue;
+    for (const auto& [name, value] : slot.state)
+      optimizer.tensors.emplace(slot.name + "." + name, value);
+  }
+  Json share = {{"files", Json::object()}, {"tensors", Json::object()}};
+  const std::pair<const char*, const NamedTensors*> parts[] = {{"model", &model},
+                                                               {"optimizer", &optimizer}};
+  for (const auto& [part, tensors] : parts) {
+    const std::string name = file_name(part, ranks.rank(), ranks.size());
+    write_safetensors(folder / name, *tensors);
+    share["files"][name] = file_facts(folder / name);
+    for (const auto& [tensor, value] : tensors->tensors) share["tensors"][part][tensor] = name;
+  }
+  return share;
+}
+
+void write_text(const fs::path& file, const std::string& text) {
+  FileWriter writer(file);
+  writer.write(text);
+  writer.finish();
+}
+
+// As Hugging Face's libraries read it.
+void write_index(const fs::path& folder, const std::string& part, const Json& weight_map,
+                 Json& files) {
+  const std::string name = part + ".safetensors.index.json";
+  write_text(folder / name, Json{{"metadata", Json::object()}, {"weight_map", weight_map}}.dump(2));
+  files[name] = file_facts(folder / name);
 }
 
 Json read_json(const fs::path& file) {
@@ -132,18 +206,36 @@ void Checkpoints::clean() const {
 }
 
 void Checkpoints::save(const Content& content, int64_t keep) const {
+  Ranks alone;
+  save(content, keep, alone);
+}
+
+void Checkpoints::save(const Content& content, int64_t keep, Ranks& ranks) const {
   const int64_t step = content.state.step;
   const fs::path temporary = folder_ / (kWriting + folder_name(step));
+  std::string failure;
   try {
-    write(temporary, content);
-    publish(temporary, step);
-  } catch (const std::exception& failure) {
-    std::error_code ignored;
-    fs::remove_all(temporary, ignored);
-    throw Error("the checkpoint of step " + std::to_string(step) + " could not be saved: " +
-                failure.what() + ". It takes " + bytes_text(tensor_bytes(content)) + " and " +
-                bytes_text(free_bytes(folder_)) + " are free. " + last_whole());
+    write(temporary, content, ranks);
+    if (ranks.leads()) publish(temporary, step);
+  } catch (const RanksFailed&) {
+    throw;
+  } catch (const std::exception& reason) {
+    failure = reason.what();
   }
+  failure = ranks.from_first(failure, "the end of a checkpoint");
+  if (failure.empty()) {
+    if (ranks.leads()) prune(step, keep);
+    return;
+  }
+  std::error_code ignored;
+  if (ranks.leads()) fs::remove_all(temporary, ignored);
+  throw Error("the checkpoint of step " + std::to_string(step) +
+              " could not be saved: " + failure + ". It takes " +
+              bytes_text(tensor_bytes(content)) + " and " + bytes_text(free_bytes(folder_)) +
+              " are free. " + last_whole());
+}
+
+void Checkpoints::prune(int64_t step, int64_t keep) const {
   std::vector<int64_t> saved = steps();
   while (static_cast<int64_t>(saved.size()) > std::max<int64_t>(keep, 1)) {
     const int64_t oldest = saved.front() == step ? saved[1] : saved.front();
@@ -160,23 +252,39 @@ std::string Checkpoints::last_whole() const {
          "; make room and go on from it with --resume";
 }
 
-void Checkpoints::write(const fs::path& temporary, const Content& content) const {
-  fs::remove_all(temporary);
-  fs::create_directories(temporary);
-  NamedTensors model, optimizer;
-  model.metadata = content.metadata;
-  optimizer.metadata = {{"format", "echo optimizer"}};
-  for (const Parameter& parameter : content.model.parameters())
-    model.tensors.emplace(parameter.name, parameter.value());
-  for (const Slot& slot : content.slots) {
-    for (const auto& [name, value] : slot.state)
-      optimizer.tensors.emplace(slot.name + "." + name, value);
+// The first rank makes the folder and, when all have written their files, the rest. It learns of
+// everybody's failure; the others see theirs as its.
+void Checkpoints::write(const fs::path& temporary, const Content& content, Ranks& ranks) const {
+  std::string made;
+  if (ranks.leads()) {
+    try {
+      fs::remove_all(temporary);
+      fs::create_directories(temporary);
+    } catch (const std::exception& reason) {
+      made = reason.what();
+    }
   }
-  write_safetensors(temporary / kModelFile, model);
-  write_safetensors(temporary / kOptimizerFile, optimizer);
-  FileWriter trainer(temporary / kTrainerFile);
-  trainer.write(trainer_json(content.state, temporary));
-  trainer.finish();
+  made = ranks.from_first(made, "the folder of a checkpoint");
+  if (!made.empty()) throw Error(made);
+  Json share;
+  try {
+    share = write_share(temporary, content, ranks);
+  } catch (const std::exception& reason) {
+    share = {{"failure", reason.what()}};
+  }
+  const std::vector<std::string> shares = ranks.gather(share.dump(), "the files of a checkpoint");
+  if (!ranks.leads()) return;
+  Json files = Json::object(), tensors = {{"model", Json::object()}, {"optimizer", Json::object()}};
+  for (const std::string& text : shares) {
+    const Json one = Json::parse(text);
+    if (one.contains("failure")) throw Error(one["failure"].get<std::string>());
+    files.update(one["files"]);
+    for (const auto& [part, names] : one["tensors"].items()) tensors[part].update(names);
+  }
+  if (ranks.size() > 1) {
+    for (const auto& [part, names] : tensors.items()) write_index(temporary, part, names, files);
+  }
+  write_text(temporary / kTrainerFile, trainer_json(content.state, files));
   sync_folder(temporary);
 }
 
@@ -213,7 +321,25 @@ void Checkpoints::rewind(int64_t step) const {
   }
 }
 
-TrainerState verify_checkpoint(const fs::path& checkpoint, const std::string& only) {
+std::vector<fs::path> checkpoint_files(const fs::path& checkpoint, CheckpointPart part) {
+  std::vector<fs::path> files;
+  std::error_code failure;
+  for (const auto& entry : fs::directory_iterator(checkpoint, failure)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.path().extension() == ".safetensors" && belongs_to(name, part))
+      files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::map<std::string, std::string> checkpoint_metadata(const fs::path& checkpoint) {
+  const std::vector<fs::path> files = checkpoint_files(checkpoint, CheckpointPart::model);
+  if (files.empty()) return {};
+  return SafetensorsFile(files.front()).metadata();
+}
+
+TrainerState verify_checkpoint(const fs::path& checkpoint, CheckpointPart part) {
   const fs::path file = checkpoint / kTrainerFile;
   const Json content = read_json(file);
   const auto damaged = [](const fs::path& which, const std::string& why) {
@@ -228,7 +354,7 @@ TrainerState verify_checkpoint(const fs::path& checkpoint, const std::string& on
                 "; use the version of Echo that wrote it");
   }
   for (const auto& [name, facts] : content.at("files").items()) {
-    if (!only.empty() && name != only) continue;
+    if (!belongs_to(name, part)) continue;
     const fs::path which = checkpoint / name;
     if (!fs::is_regular_file(which))
       throw Error("the checkpoint's file " + which.string() + " is missing");
@@ -274,34 +400,48 @@ void check_shape(const fs::path& file, const std::string& name, const at::Tensor
 
 }  // namespace
 
-void load_parameters(const fs::path& file, Module& model) {
+void load_parameters(const fs::path& checkpoint, Module& model) {
   c10::NoGradGuard no_grad;
-  SafetensorsFile content(file);
-  std::set<std::string> unused;
-  for (const auto& [name, entry] : content.entries()) unused.insert(name);
-  for (const Parameter& parameter : model.parameters()) {
-    if (unused.erase(parameter.name) == 0)
-      misfit(file, "it has no tensor '" + parameter.name + "'");
-    const at::Tensor saved = content.read(parameter.name);
-    check_shape(file, parameter.name, saved, parameter.value());
-    parameter.value().copy_(saved);
+  std::map<std::string, Parameter> missing;
+  for (const Parameter& parameter : model.parameters()) missing.emplace(parameter.name, parameter);
+  fs::path last = checkpoint;
+  for (const fs::path& file : checkpoint_files(checkpoint, CheckpointPart::model)) {
+    SafetensorsFile content(file);
+    for (const auto& [name, entry] : content.entries()) {
+      const auto found = missing.find(name);
+      if (found == missing.end()) misfit(file, "the model has no tensor '" + name + "'");
+      const at::Tensor saved = content.read(name);
+      check_shape(file, name, saved, found->second.value());
+      found->second.value().copy_(saved);
+      missing.erase(found);
+    }
+    last = file;
   }
-  if (!unused.empty()) misfit(file, "the model has no tensor '" + *unused.begin() + "'");
+  if (!missing.empty()) misfit(last, "it has no tensor '" + missing.begin()->first + "'");
 }
 
-void load_optimizer(const fs::path& file, std::span<Slot> slots, const Optimizer& optimizer) {
-  NamedTensors content = read_safetensors(file);
-  for (Slot& slot : slots) {
-    for (const std::string& state : optimizer.state_names()) {
-      const auto found = content.tensors.find(slot.name + "." + state);
-      if (found == content.tensors.end()) continue;  // a parameter that never had a gradient
-      check_shape(file, found->first, found->second, slot.parameter);
-      slot.state[state] = found->second.to(slot.parameter.device());
-      content.tensors.erase(found);
+void load_optimizer(const fs::path& checkpoint, std::span<Slot> slots, const Optimizer& optimizer,
+                    const Module& model) {
+  std::set<std::string> known;  // a parameter that never had a gradient has no state
+  for (const Parameter& parameter : model.parameters()) {
+    for (const std::string& state : optimizer.state_names())
+      known.insert(parameter.name + "." + state);
+  }
+  for (const fs::path& file : checkpoint_files(checkpoint, CheckpointPart::optimizer)) {
+    SafetensorsFile content(file);
+    for (const auto& [name, entry] : content.entries()) {
+      if (!known.count(name)) misfit(file, "no parameter has a state '" + name + "'");
+    }
+    for (Slot& slot : slots) {
+      for (const std::string& state : optimizer.state_names()) {
+        const std::string name = slot.name + "." + state;
+        if (!content.entries().count(name)) continue;
+        const at::Tensor saved = content.read(name);
+        check_shape(file, name, saved, slot.parameter);
+        slot.state[state] = saved.to(slot.parameter.device());
+      }
     }
   }
-  if (!content.tensors.empty())
-    misfit(file, "no parameter has a state '" + content.tensors.begin()->first + "'");
 }
 
 }  // namespace echo

@@ -28,12 +28,6 @@ std::string time_now() {
   return text.data();
 }
 
-std::string host_name() {
-  std::array<char, 256> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
-
 std::string processor() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -70,6 +64,12 @@ bool holds_any(const LoadedPlugin& plugin, const std::set<std::string>& kinds) {
 
 }  // namespace
 
+std::string host_name() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
 Json environment_json(const Recipe& recipe, const std::vector<LoadedPlugin>& plugins,
                       const Session& session) {
   const Fingerprint host(host_fingerprint());
@@ -87,6 +87,7 @@ Json environment_json(const Recipe& recipe, const std::vector<LoadedPlugin>& plu
                   {"host", host_name()},
                   {"processor", processor()},
                   {"began", time_now()}};
+  if (!session.ranks.is_null()) content["ranks"] = session.ranks;
   content["plugins"] = Json::array();
   for (const LoadedPlugin& plugin : plugins) content["plugins"].push_back(plugin_json(plugin));
   return content;

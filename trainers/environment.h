@@ -12,12 +12,15 @@
 
 namespace echo {
 
+std::string host_name();
+
 // What a process that trains runs on.
 struct Session {
   std::string device = "cpu";
   int64_t threads = 0;
   std::vector<std::string> command;         // as it was typed
   std::map<std::string, std::string> data;  // fingerprints of the tasks that read some
+  nlohmann::ordered_json ranks;             // null: one process alone
 };
 
 // The content of environment.json: versions, compiler, machine, device, threads, seed, data,

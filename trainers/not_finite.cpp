@@ -8,6 +8,8 @@ namespace echo {
 
 namespace {
 
+constexpr const char* kFirstWrong = "The first that went wrong is ";
+
 // "37 of 4096 values are nan or infinite"; empty when all are finite.
 std::string wrong_values(const at::Tensor& tensor) {
   if (!tensor.defined() || !at::isFloatingType(tensor.scalar_type())) return "";
@@ -65,7 +67,7 @@ class FirstWrong final : public Probe {
 
 std::string first_not_finite(const ModelRecipe& recipe, std::span<const Slot> slots,
                              const std::function<void(Probe&)>& forward) {
-  const std::string begin = "The first that went wrong is ";
+  const std::string begin = kFirstWrong;
   for (const Slot& slot : slots) {
     const std::string wrong = wrong_values(slot.parameter);
     if (!wrong.empty())
@@ -82,5 +84,7 @@ std::string first_not_finite(const ModelRecipe& recipe, std::span<const Slot> sl
   }
   return "Every single tensor is finite, but a sum over them is not: the values are too large";
 }
+
+bool says_which_tensor(const std::string& sentence) { return sentence.starts_with(kFirstWrong); }
 
 }  // namespace echo

@@ -18,4 +18,7 @@ namespace echo {
 std::string first_not_finite(const ModelRecipe& recipe, std::span<const Slot> slots,
                              const std::function<void(Probe&)>& forward);
 
+// Whether such a sentence names a tensor: on another rank it may all be finite.
+bool says_which_tensor(const std::string& sentence);
+
 }  // namespace echo

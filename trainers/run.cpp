@@ -81,7 +81,7 @@ Target find_target(const fs::path& path) {
 
 TrainerState verified(const Target& target) {
   try {
-    return verify_checkpoint(target.checkpoint, kModelFile);
+    return verify_checkpoint(target.checkpoint, CheckpointPart::model);
   } catch (const Error& damage) {
     const Checkpoints checkpoints = target.folder.checkpoints();
     std::string message = damage.what();
@@ -168,7 +168,7 @@ LoadedRun load_target(const Target& target, Plugins& plugins, const LoadRunOptio
   run.model = std::make_unique<Model>(run.recipe.model, plugins.registry(),
                                       at::TensorOptions().dtype(at::kFloat).device(options.device),
                                       activations(run.recipe));
-  load_parameters(target.checkpoint / kModelFile, *run.model);
+  load_parameters(target.checkpoint, *run.model);
   run.task = make(
       plugins.registry().tasks, run.recipe.task,
       TaskPlace{.seed = static_cast<uint64_t>(run.recipe.seed), .batch = run.recipe.train.batch});

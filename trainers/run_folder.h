@@ -28,6 +28,10 @@ class RunFolder {
   std::filesystem::path sample() const { return path_ / "sample.json"; }
   std::filesystem::path report() const { return path_ / "report.html"; }
   std::filesystem::path log() const { return path_ / "log.txt"; }
+  // Of the ranks but the first.
+  std::filesystem::path log(int64_t rank) const {
+    return path_ / "logs" / ("rank-" + std::to_string(rank) + ".txt");
+  }
   std::filesystem::path lock() const { return path_ / ".lock"; }
   Checkpoints checkpoints() const { return Checkpoints(path_ / "checkpoints"); }
 

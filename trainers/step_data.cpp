@@ -13,32 +13,34 @@ at::Tensor rows_of(const at::Tensor& tensor, int64_t first, int64_t count) {
   return tensor.defined() ? tensor.narrow(0, first, count) : tensor;
 }
 
+PlacedBatch placed_share(const DataPlan& plan, const Batch& rows) {
+  if (plan.sequence_ranks == 1) return place(rows, plan.device);
+  return place_part(rows, plan.sequence_rank, plan.sequence_ranks, plan.device);
+}
+
+}  // namespace
+
 Batch rows_of(const Batch& batch, int64_t first, int64_t count) {
   return {rows_of(batch.inputs, first, count), rows_of(batch.labels, first, count),
           rows_of(batch.starts, first, count), rows_of(batch.lengths, first, count),
           rows_of(batch.prefix, first, count), rows_of(batch.slice, first, count)};
 }
 
-}  // namespace
-
-int64_t StepData::samples() const {
-  int64_t sum = 0;
-  for (const Part& part : parts) sum += part.samples;
-  return sum;
-}
-
 StepData step_data(const DataPlan& plan, int64_t step) {
   StepData data;
   data.step = step;
-  const int64_t first_sample = (step - 1) * plan.batch;
-  const Batch whole = plan.task->batch(Split::train, first_sample, plan.batch);
+  const int64_t begin = plan.batch * plan.rank / plan.ranks;
+  const int64_t end = plan.batch * (plan.rank + 1) / plan.ranks;
+  const int64_t first_sample = (step - 1) * plan.batch + begin;
+  const Batch whole = plan.task->batch(Split::train, first_sample, end - begin);
   const int64_t rows = whole.inputs.size(0);
   const int64_t parts = std::min(plan.accumulation, rows);
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t first = rows * part / parts;
     const int64_t count = rows * (part + 1) / parts - first;
-    StepData::Part made{place(rows_of(whole, first, count), plan.device), first_sample + first,
-                        count};
+    StepData::Part made{placed_share(plan, rows_of(whole, first, count)), first_sample + first};
+    made.share = static_cast<double>(made.batch.batch.inputs.numel()) /
+                 static_cast<double>(plan.batch * whole.inputs.size(1));
     data.scored += made.batch.scored_count;
     for (const int64_t length : made.batch.offsets.lengths) data.tokens += length;
     data.parts.push_back(std::move(made));

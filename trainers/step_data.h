@@ -13,28 +13,30 @@
 
 namespace echo {
 
-// How the samples of a run are dealt out to its steps.
+// How the samples of a run are dealt out to its steps, and of each step to the ranks.
 struct DataPlan {
   const Task* task = nullptr;
-  int64_t batch = 1;         // samples of one step
+  int64_t batch = 1;         // samples of one step, over all ranks
   int64_t accumulation = 1;  // parts that run one after another
   at::Device device = at::kCPU;
+  int64_t rank = 0, ranks = 1;                    // that share the samples
+  int64_t sequence_rank = 0, sequence_ranks = 1;  // that share every sample's tokens
 };
 
-// The samples [(step - 1) * batch, step * batch) of one step, in parts.
+// This rank's share of the samples [(step - 1) * batch, step * batch) of one step, in parts.
 struct StepData {
   struct Part {
     PlacedBatch batch;
     int64_t first_sample = 0;
-    int64_t samples = 0;
+    double share = 1;  // of the step's tokens, as many as its samples and its stretch of them have
   };
   int64_t step = 0;
   std::vector<Part> parts;
   int64_t scored = 0;  // positions, over all parts
   int64_t tokens = 0;  // valid ones, over all parts
-
-  int64_t samples() const;
 };
+
+Batch rows_of(const Batch& batch, int64_t first, int64_t count);
 
 // A pure function of the plan and the step.
 StepData step_data(const DataPlan& plan, int64_t step);

@@ -1,7 +1,9 @@
 #include "trainers/step_memory.h"
 
 #include "framework/src/accounting/meter.h"
-#include "trainers/distributed/rank_step.h"
+#include "framework/src/ranks/ownership.h"
+#include "trainers/distributed/ranks.h"
+#include "trainers/distributed/single_rank.h"
 #include "trainers/evaluation.h"
 #include "trainers/learner.h"
 
@@ -60,44 +62,20 @@ TokenPart most_scored(const std::vector<double>& scored, int64_t ranks) {
   return most;
 }
 
-Batch cut(const Batch& batch, const TokenPart& part) {
-  const auto own = [&](const at::Tensor& tensor) {
-    return tensor.defined() ? tensor.narrow(1, part.first, part.count) : tensor;
-  };
-  return {
-      own(batch.inputs),
-      own(batch.labels),
-      own(batch.starts),
-      batch.lengths.defined() ? (batch.lengths - part.first).clamp(0, part.count) : batch.lengths,
-      own(batch.prefix),
-      batch.slice};
-}
-
-// A step of the rank whose part of the sequences has the most scored positions.
-StepData rank_data(const DataPlan& plan, int64_t step, const Mesh& mesh) {
-  StepData data = step_data(plan, step);
-  if (mesh.sequence == 1) return data;
-  const at::Tensor labels = data.parts.front().batch.batch.labels;
-  const TokenPart part = most_scored(scored_shares(labels), mesh.sequence);
-  data.scored = data.tokens = 0;
-  for (StepData::Part& one : data.parts) {
-    one.batch = place(cut(one.batch.batch, part), plan.device);
-    data.scored += one.batch.scored_count;
-    data.tokens += one.samples * part.count;
+// The rank that is measured: with the most rows, tokens that are scored, and state of the optimiser
+// among those.
+int64_t measured_rank(const Recipe& recipe, const Registry& registry, const Mesh& mesh,
+                      int64_t sequence_rank) {
+  std::vector<int64_t> sizes;
+  const Model model(recipe.model, registry, at::TensorOptions().dtype(at::kFloat).device(at::kMeta),
+                    at::kFloat);
+  for (const Parameter& parameter : model.parameters()) sizes.push_back(parameter.numel());
+  const std::vector<int64_t> owned = owned_sizes(sizes, mesh.ranks());
+  int64_t most = sequence_rank;
+  for (int64_t rank = sequence_rank; rank < mesh.ranks(); rank += mesh.sequence) {
+    if (owned[static_cast<size_t>(rank)] > owned[static_cast<size_t>(most)]) most = rank;
   }
-  return data;
-}
-
-// The most bytes that the second of two steps holds, with all that `make` has made.
-template <class Make, class Step>
-int64_t second_step_peak(const Make& make, const Step& step, const StepData& first,
-                         const StepData& second) {
-  const Metered meter;
-  const auto trained = make();
-  step(*trained, first);
-  meter->forget_peak();
-  step(*trained, second);
-  return meter->peak();
+  return most;
 }
 
 }  // namespace
@@ -137,20 +115,26 @@ TaskWorkload task_workload(const Recipe& recipe, const Registry& registry) {
 }
 
 int64_t measured_peak(const Recipe& recipe, const Registry& registry, const Mesh& mesh) {
+  const TaskWorkload found = task_workload(recipe, registry);
   const auto task = evaluation_task(recipe, registry, "task");
   const DataPlan plan{.task = task.get(),
-                      .batch = (recipe.train.batch + mesh.data - 1) / mesh.data,
+                      .batch = recipe.train.batch,
                       .accumulation = recipe.train.accumulation,
-                      .device = at::kCPU};
-  const StepData first = rank_data(plan, 1, mesh), second = rank_data(plan, 2, mesh);
-  if (mesh.ranks() > 1) {
-    return second_step_peak(
-        [&] { return std::make_unique<RankStep>(recipe, registry, mesh, at::kCPU); },
-        [](RankStep& rank, const StepData& data) { rank.run(data); }, first, second);
-  }
-  return second_step_peak([&] { return std::make_unique<Learner>(recipe, registry, at::kCPU); },
-                          [](Learner& learner, const StepData& data) { learner.step(data); }, first,
-                          second);
+                      .device = at::kCPU,
+                      .rank = mesh.data - 1,  // the last group has the most rows
+                      .ranks = mesh.data,
+                      .sequence_rank = most_scored(found.scored, mesh.sequence).rank,
+                      .sequence_ranks = mesh.sequence};
+  const StepData first = step_data(plan, 1), second = step_data(plan, 2);
+  Ranks ranks(lone_rank(measured_rank(recipe, registry, mesh, plan.sequence_rank), mesh.ranks(),
+                        mesh.sequence));
+  ranks.arrange({.data = mesh.data, .sequence = mesh.sequence});
+  const Metered meter;
+  Learner learner(recipe, registry, at::kCPU, {.ranks = &ranks});
+  learner.step(first);
+  meter->forget_peak();
+  learner.step(second);
+  return meter->peak();
 }
 
 std::optional<int64_t> available_bytes() {

@@ -1,5 +1,6 @@
 #include "trainers/stop_signal.h"
 
+#include <chrono>
 #include <csignal>
 
 namespace echo {
@@ -13,6 +14,7 @@ void remember(int signal) {
   received = signal;
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGUSR1, SIG_IGN);
 }
 
 // The terminal is gone. It stays ignored where it was, as under nohup.
@@ -26,6 +28,7 @@ StopSignal::StopSignal() {
   received = 0;
   std::signal(SIGINT, remember);
   std::signal(SIGTERM, remember);
+  std::signal(SIGUSR1, remember);
   handle_hangup(remember);
   std::signal(SIGXFSZ, SIG_IGN);
 }
@@ -33,6 +36,7 @@ StopSignal::StopSignal() {
 StopSignal::~StopSignal() {
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGUSR1, SIG_DFL);
   handle_hangup(SIG_DFL);
   std::signal(SIGXFSZ, SIG_DFL);
 }
@@ -47,9 +51,27 @@ const char* StopSignal::name() const {
       return "SIGTERM";
     case SIGHUP:
       return "SIGHUP";
+    case SIGUSR1:
+      return "SIGUSR1";
     default:
       return "";
   }
+}
+
+GraceLimit::GraceLimit(const StopSignal& signal, double seconds, std::function<void()> give_up)
+    : thread_([this, &signal, seconds, give_up = std::move(give_up)] {
+        using Clock = std::chrono::steady_clock;
+        auto begin = Clock::now();
+        while (!over_) {
+          if (!signal.requested()) begin = Clock::now();
+          if (Clock::now() - begin > std::chrono::duration<double>(seconds)) return give_up();
+          std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        }
+      }) {}
+
+GraceLimit::~GraceLimit() {
+  over_ = true;
+  thread_.join();
 }
 
 }  // namespace echo

@@ -1,23 +1,17 @@
 #include "trainers/train.h"
 
 #include "framework/src/files/file.h"
-#include "framework/src/files/safetensors.h"
 #include "trainers/determinism.h"
 #include "trainers/device.h"
 #include "trainers/environment.h"
 #include "trainers/provenance.h"
-#include "trainers/recipe_changes.h"
 #include "trainers/report/report.h"
 #include "trainers/run.h"
+#include "trainers/run_plan.h"
 #include "trainers/sample.h"
 #include "trainers/text.h"
 
 #include <echo/error.h>
-
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <unistd.h>
 
 #include <ATen/Parallel.h>
 
@@ -28,29 +22,6 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-// A run that is about to go on, or to begin: all that has been decided.
-struct Plan {
-  RunFolder folder;
-  Recipe recipe;
-  std::optional<int64_t> checkpoint;        // none: from the beginning
-  std::vector<RecipeChange> changes;        // of the folder's recipe
-  std::vector<std::string> plugin_changes;  // since the checkpoint, as lines
-  std::string device;
-  int64_t threads = 0;
-  std::unique_ptr<RunLock> lock;  // taken before a folder is looked into, after one is chosen
-};
-
-std::string how_to_resume(const RunFolder& folder) {
-  return program_name() + " train --resume --run " + shell_word(folder.path().string());
-}
-
-fs::path default_folder(const Recipe& recipe) { return fs::path("runs") / recipe.name; }
-
-Json read_json_file(const fs::path& file) {
-  std::ifstream stream(file);
-  return Json::parse(stream, nullptr, false);
-}
-
 Json read_summary(const RunFolder& folder) {
   const Json summary = read_json_file(folder.summary());
   if (summary.is_object() && summary.contains("final") && summary["final"].is_object() &&
@@ -60,160 +31,8 @@ Json read_summary(const RunFolder& folder) {
               "` scores the run again");
 }
 
-// What is missing or damaged there counts as not known.
-Json read_environment(const RunFolder& folder) {
-  Json environment = read_json_file(folder.environment());
-  if (!environment.is_object()) environment = Json::object();
-  if (!environment["device"].is_string()) environment["device"] = "cpu";
-  if (!environment["threads"].is_number_integer()) environment["threads"] = 0;
-  if (!environment["data"].is_object()) environment["data"] = Json::object();
-  if (!environment["resumed"].is_array()) environment["resumed"] = Json::array();
-  return environment;
-}
-
-// Before anything slow: can the folder be written at all?
-void check_writable(const RunFolder& folder) {
-  fs::path place = fs::absolute(folder.path());
-  while (!fs::exists(place) && place.has_relative_path()) place = place.parent_path();
-  if (!fs::is_directory(place)) {
-    throw ConfigError("the run folder " + folder.path().string() + " cannot be made: " +
-                      place.string() + " is no folder; choose another one with --run");
-  }
-  if (::access(place.c_str(), W_OK | X_OK) == 0) return;
-  throw Error("cannot write into " + place.string() + ": " + std::strerror(errno) +
-              "; choose another run folder with --run");
-}
-
-Plan plan_start(const TrainRequest& request, Plugins& plugins) {
-  if (request.recipe.empty()) {
-    throw ConfigError("train needs a RECIPE, as in `" + program_name() +
-                      " train recipes/quickstart.yaml`, or --resume with --run DIR");
-  }
-  if (request.from) throw ConfigError("--from needs --resume");
-  Plan plan{.folder = RunFolder(""),
-            .recipe = read_recipe_with_plugins(request.recipe, request.overrides, plugins)};
-  plan.folder = RunFolder(request.run.empty() ? default_folder(plan.recipe) : fs::path(request.run))
-                    .first_unfinished();
-  const std::string path = plan.folder.path().string();
-  switch (plan.folder.stage()) {
-    case RunStage::foreign:
-      throw ConfigError(path + " exists and is no run folder; choose another one with --run");
-    case RunStage::unfinished:
-      RunLock(plan.folder);  // when another process trains there it is not for us to go on with
-      throw ConfigError("the run " + path + " is not finished; go on with it by `" +
-                        how_to_resume(plan.folder) +
-                        "`, begin another with --run DIR, or remove the folder");
-    case RunStage::begun: {
-      const Recipe stored = read_run_recipe(plan.folder, {}, plugins);
-      const auto changes = recipe_changes(stored, plan.recipe);
-      if (!changes.empty()) {
-        throw ConfigError("the run " + path + " began with another recipe (" +
-                          changes_text(changes) +
-                          "); remove the folder or choose another one with --run");
-      }
-      break;
-    }
-    default:
-      break;
-  }
-  check_writable(plan.folder);
-  plan.device = request.device.empty() ? "cpu" : request.device;
-  plan.threads = request.threads;
-  return plan;
-}
-
-RunFolder folder_to_resume(const TrainRequest& request, Plugins& plugins) {
-  if (request.recipe.empty() && request.run.empty())
-    throw ConfigError("--resume needs a RECIPE or --run DIR, to know which run to go on with");
-  fs::path path = request.run;
-  if (path.empty()) {
-    path = default_folder(read_recipe_with_plugins(request.recipe, request.overrides, plugins));
-  }
-  const RunFolder folder(path);
-  const RunStage stage = folder.stage();
-  if (stage == RunStage::absent || stage == RunStage::foreign) {
-    const std::string near = did_you_mean_run(folder.path());
-    throw ConfigError("there is no run to resume in " + folder.path().string() +
-                      (near.empty() ? "; s" : near + " S") +
-                      "tart it without --resume, or name its folder with --run");
-  }
-  const bool named = !request.run.empty();
-  return stage == RunStage::finished && !named ? folder.last_existing() : folder;
-}
-
-void refuse_changes(const Plan& plan, const TrainRequest& request) {
-  // Nothing has been learned yet in an imported run: only its model is given.
-  const bool is_untrained = plan.folder.checkpoints().latest() == std::optional<int64_t>(0);
-  std::vector<RecipeChange> refused;
-  for (const RecipeChange& change : plan.changes) {
-    if (is_untrained && !change.path.starts_with("model.")) continue;
-    if (!may_change(change)) refused.push_back(change);
-  }
-  if (refused.empty()) return;
-  throw ConfigError("the run " + plan.folder.path().string() + " has another recipe than " +
-                    (request.recipe.empty() ? "--set asks for" : request.recipe) + ": " +
-                    changes_text(refused) + ". To go on with the run's own: `" +
-                    how_to_resume(plan.folder) +
-                    "`; to train the other: choose another folder with --run");
-}
-
-// A checkpoint that is damaged is not passed over in silence: what came after the one before it
-// would be lost without a word. None: the run has no checkpoint and begins again.
-std::optional<int64_t> checkpoint_to_resume(const RunFolder& folder, const TrainRequest& request) {
-  const Checkpoints checkpoints = folder.checkpoints();
-  const std::optional<int64_t> chosen = request.from ? request.from : checkpoints.latest();
-  if (!chosen) return std::nullopt;
-  const int64_t step = *chosen;
-  if (!fs::is_directory(checkpoints.path(step))) {
-    std::string saved;
-    for (const int64_t known : checkpoints.steps())
-      saved += (saved.empty() ? "" : ", ") + std::to_string(known);
-    throw ConfigError("--from " + std::to_string(step) + ": the run " + folder.path().string() +
-                      " has no such checkpoint; it has " + (saved.empty() ? "none" : saved));
-  }
-  try {
-    verify_checkpoint(checkpoints.path(step));
-  } catch (const Error& damage) {
-    const auto before = whole_before(checkpoints, step);
-    if (!before)
-      throw Error(std::string(damage.what()) + "; no earlier checkpoint is whole: start again");
-    throw Error(std::string(damage.what()) + "; the checkpoint of step " + std::to_string(*before) +
-                " is whole: `" + how_to_resume(folder) + " --from " + std::to_string(*before) +
-                "` goes on from it and forgets what came later");
-  }
-  return step;
-}
-
-Plan plan_resume(const TrainRequest& request, Plugins& plugins) {
-  Plan plan{.folder = folder_to_resume(request, plugins), .recipe = {}};
-  plan.lock = std::make_unique<RunLock>(plan.folder);
-  const Recipe stored = read_run_recipe(plan.folder, {}, plugins);
-  plan.recipe = request.recipe.empty()
-                    ? read_run_recipe(plan.folder, request.overrides, plugins)
-                    : read_recipe_with_plugins(request.recipe, request.overrides, plugins);
-  plan.changes = recipe_changes(stored, plan.recipe);
-  refuse_changes(plan, request);
-  plan.checkpoint = checkpoint_to_resume(plan.folder, request);
-  const int64_t steps = plan.recipe.train.steps.value();
-  if (plan.checkpoint && *plan.checkpoint > steps) {
-    throw ConfigError("the run " + plan.folder.path().string() + " is at step " +
-                      std::to_string(*plan.checkpoint) + ", beyond train.steps " +
-                      std::to_string(steps) + "; ask for more steps, or for an earlier --from");
-  }
-  if (plan.checkpoint) {
-    const SafetensorsFile saved(plan.folder.checkpoints().path(*plan.checkpoint) / kModelFile);
-    plan.plugin_changes = plugin_changes(
-        saved.metadata(), model_metadata(plan.recipe, plugins.loaded(), plugins.registry()));
-  }
-  // The same bits need the same device and number of threads.
-  const Json environment = read_environment(plan.folder);
-  plan.device = request.device.empty() ? environment["device"].get<std::string>() : request.device;
-  plan.threads = request.threads > 0 ? request.threads : environment["threads"].get<int64_t>();
-  return plan;
-}
-
 // The folder's first files. recipe.yaml comes last: a folder without it was never a run.
-void begin_folder(const Plan& plan, const Plugins& plugins, const Session& session) {
+void begin_folder(const RunPlan& plan, const Plugins& plugins, const Session& session) {
   const Json environment = environment_json(plan.recipe, plugins.loaded(), session);
   replace_file(plan.folder.environment(), environment.dump(2) + "\n");
   replace_file(plan.folder.recipe(), resolved_yaml(plan.recipe));
@@ -221,7 +40,7 @@ void begin_folder(const Plan& plan, const Plugins& plugins, const Session& sessi
 }
 
 // Every resumption is added to environment.json, so that results can be traced.
-void note_resumption(const Plan& plan, const Plugins& plugins, const Session& session) {
+void note_resumption(const RunPlan& plan, const Plugins& plugins, const Session& session) {
   Json environment = read_environment(plan.folder);
   Json entry = environment_json(plan.recipe, plugins.loaded(), session);
   entry["from_step"] = plan.checkpoint.value_or(0);
@@ -234,14 +53,24 @@ std::string threads_text(int64_t threads) {
   return std::to_string(threads) + (threads == 1 ? " thread" : " threads");
 }
 
-std::string first_line(const Plan& plan, const Session& session, const Model& model) {
+// "4 ranks (2 x 2) of "
+std::string ranks_text(const Session& session) {
+  if (session.ranks.is_null()) return "";
+  const auto text = [&](const char* name) {
+    return std::to_string(session.ranks[name].get<int64_t>());
+  };
+  return text("size") + " ranks (" + text("data") + " x " + text("sequence") + ") of ";
+}
+
+std::string first_line(const RunPlan& plan, const Session& session, const Model& model) {
   return plan.folder.path().string() + ": " + std::to_string(plan.recipe.train.steps.value()) +
          " steps of " + std::to_string(plan.recipe.train.batch) + " samples, task " +
          plan.recipe.task.kind + ", " + count_text(static_cast<double>(model.parameter_count())) +
-         " parameters, " + session.device + ", " + threads_text(session.threads);
+         " parameters, " + session.device + ", " + ranks_text(session) +
+         threads_text(session.threads);
 }
 
-void announce(const Plan& plan, const Session& session, const Model& model, Console& console) {
+void announce(const RunPlan& plan, const Session& session, const Model& model, Console& console) {
   console.line(first_line(plan, session, model));
   if (plan.checkpoint) console.line("going on from step " + std::to_string(*plan.checkpoint));
   for (const RecipeChange& change : plan.changes) console.line(change_text(change));
@@ -254,7 +83,7 @@ void announce(const Plan& plan, const Session& session, const Model& model, Cons
 }
 
 // The folder may have become somebody's while the task was read and the model was made.
-void lock_new_folder(Plan& plan) {
+void lock_new_folder(RunPlan& plan) {
   const RunStage before = plan.folder.stage();
   plan.lock = std::make_unique<RunLock>(plan.folder);
   if (plan.folder.stage() == before) return;
@@ -272,7 +101,7 @@ void attempt(const char* what, Console& console, const std::function<void()>& wr
 }
 
 // One run on two texts would be neither's.
-void refuse_other_data(const Plan& plan, const Session& session) {
+void refuse_other_data(const RunPlan& plan, const Session& session) {
   const Json before = read_environment(plan.folder)["data"];
   for (const auto& [task, fingerprint] : session.data) {
     if (!before.contains(task) || before[task] == fingerprint) continue;
@@ -285,7 +114,7 @@ void refuse_other_data(const Plan& plan, const Session& session) {
 }
 
 // What a process that was killed at the very end did not write any more.
-void complete_reports(const Plan& plan, Plugins& plugins, Console& console) {
+void complete_reports(const RunPlan& plan, Plugins& plugins, Console& console) {
   const RunFolder& folder = plan.folder;
   if (fs::exists(folder.report())) return;
   attempt("sample", console, [&] {
@@ -296,41 +125,80 @@ void complete_reports(const Plan& plan, Plugins& plugins, Console& console) {
   attempt("report", console, [&] { write_report(folder.path()); });
 }
 
-bool nothing_left(const Plan& plan) {
+void prepare_folder(RunPlan& plan, const Plugins& plugins, const Session& session) {
+  if (!plan.lock) lock_new_folder(plan);
+  plan.folder.checkpoints().clean();
+  fs::remove(plan.folder.summary());
+  fs::remove(plan.folder.sample());
+  if (plan.resumes) {
+    note_resumption(plan, plugins, session);
+  } else {
+    begin_folder(plan, plugins, session);
+  }
+}
+
+// For environment.json; null of one process alone.
+Json ranks_json(const Recipe& recipe, Ranks& ranks) {
+  if (ranks.size() == 1) return nullptr;
+  return {{"size", ranks.size()},
+          {"data", ranks.shape().data},
+          {"sequence", ranks.shape().sequence},
+          {"zero", recipe.parallel.zero},
+          {"hosts", ranks.gather(host_name(), "names of hosts")}};
+}
+
+// The first rank writes all ranks' events into one picture.
+void keep_trace(const Trace& trace, const std::string& file, Ranks& ranks, Console& console) {
+  ranks.world().record(nullptr);
+  const std::vector<std::string> events = ranks.gather(trace.events(), "the trace");
+  if (ranks.leads()) attempt("trace", console, [&] { write_trace(file, events); });
+}
+
+bool nothing_left(const RunPlan& plan) {
   return plan.folder.stage() == RunStage::finished && plan.checkpoint &&
          *plan.checkpoint == plan.recipe.train.steps.value();
 }
 
 }  // namespace
 
-TrainResult train(const TrainRequest& request, Plugins& plugins, Console& console) {
-  Plan plan = request.resume ? plan_resume(request, plugins) : plan_start(request, plugins);
+TrainResult train(const TrainRequest& request, Plugins& plugins, Console& console, Ranks& ranks) {
+  RunPlan plan = plan_run(request, plugins, ranks);
   TrainResult result{.folder = plan.folder};
-  if (nothing_left(plan)) {
+  if (ranks.any(ranks.leads() && nothing_left(plan), "is anything left to do?")) {
     result.step = *plan.checkpoint;
+    if (!ranks.leads()) return result;
     result.summary = read_summary(plan.folder);
     console.line(plan.folder.path().string() + " is finished; nothing is left to do");
     complete_reports(plan, plugins, console);
     return result;
   }
+  ranks.world().limit(plan.recipe.parallel.time_limit);
+  ranks.arrange(mesh_shape(plan.recipe, ranks.size()));
+  if (ranks.size() > 1 && request.device.empty() && plan.device != "cpu") {
+    throw ConfigError("the run " + plan.folder.path().string() + " is trained on " + plan.device +
+                      "; give --device cuda, so that each rank takes a GPU, or --device cpu");
+  }
   const at::Device device = parse_device(plan.device);
   Session session{.device = plan.device,
                   .threads = use_deterministic_threads(plan.threads),
-                  .command = request.command};
-  Trainer trainer(plan.recipe, plugins, plan.folder, device, console);
-  session.data = trainer.fingerprints();
-  if (request.resume) refuse_other_data(plan, session);
-
-  if (!plan.lock) lock_new_folder(plan);
-  plan.folder.checkpoints().clean();
-  fs::remove(plan.folder.summary());
-  fs::remove(plan.folder.sample());
-  if (request.resume) {
-    note_resumption(plan, plugins, session);
-  } else {
-    begin_folder(plan, plugins, session);
+                  .command = request.command,
+                  .ranks = ranks_json(plan.recipe, ranks)};
+  const std::unique_ptr<Trace> trace =
+      request.trace.empty() ? nullptr : std::make_unique<Trace>(ranks.rank());
+  if (trace) ranks.world().record(trace.get());
+  Trainer trainer(plan.recipe, plugins,
+                  {.folder = plan.folder,
+                   .device = device,
+                   .console = console,
+                   .ranks = ranks,
+                   .trace = trace.get()});
+  if (ranks.leads()) {
+    session.data = trainer.fingerprints();
+    if (plan.resumes) refuse_other_data(plan, session);
+    prepare_folder(plan, plugins, session);
   }
-  console.open_log(plan.folder.log());
+  ranks.any(false, "the run folder is ready");
+  console.open_log(ranks.leads() ? plan.folder.log() : plan.folder.log(ranks.rank()));
   announce(plan, session, trainer.model(), console);
   try {
     if (plan.checkpoint) trainer.resume(*plan.checkpoint);
@@ -340,12 +208,19 @@ TrainResult train(const TrainRequest& request, Plugins& plugins, Console& consol
     throw;
   }
   result.step = trainer.state().step;
+  if (trace) keep_trace(*trace, request.trace, ranks, console);
+  if (!ranks.leads()) return result;
   if (result.outcome == Outcome::finished) {
     attempt("sample", console, [&] { write_sample(plan.folder, trainer.model(), trainer.task()); });
   }
   attempt("report", console, [&] { write_report(plan.folder.path()); });
   if (result.outcome == Outcome::finished) result.summary = read_summary(plan.folder);
   return result;
+}
+
+TrainResult train(const TrainRequest& request, Plugins& plugins, Console& console) {
+  Ranks alone;
+  return train(request, plugins, console, alone);
 }
 
 }  // namespace echo

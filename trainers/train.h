@@ -23,6 +23,8 @@ struct TrainRequest {
   std::vector<std::string> overrides;  // "train.steps=100"
   std::string device;                  // empty: cpu, or when resuming the run's
   int64_t threads = 0;                 // 0: LibTorch's choice, or when resuming the run's
+  std::string trace;                   // file; empty: none
+  bool restarted = false;              // by a launcher: an unfinished run goes on
   std::vector<std::string> command;    // as it was typed, for environment.json
 };
 
@@ -42,6 +44,8 @@ struct TrainResult {
 // An imported run, which has no step yet, may change all but its model.
 //
 // Throws ConfigError and Error before anything is trained, but for failures on the way.
-TrainResult train(const TrainRequest& request, Plugins& plugins, Console& console);
+// All ranks call it with the same request; the result's summary is the first one's.
+TrainResult train(const TrainRequest& request, Plugins& plugins, Console& console, Ranks& ranks);
+TrainResult train(const TrainRequest& request, Plugins& plugins, Console& console);  // alone
 
 }  // namespace echo

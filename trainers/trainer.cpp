@@ -1,11 +1,14 @@
 #include "trainers/trainer.h"
 
 #include "framework/src/files/file.h"
+#include "trainers/distributed/ranked_evaluator.h"
 #include "trainers/text.h"
 
 #include <echo/error.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 
 namespace echo {
 
@@ -38,27 +41,33 @@ std::string scores_text(const Json& scores) {
 
 }  // namespace
 
-Trainer::Trainer(const Recipe& recipe, const Plugins& plugins, const RunFolder& folder,
-                 at::Device device, Console& console)
+Trainer::Trainer(const Recipe& recipe, const Plugins& plugins, const TrainerPlace& place)
     : recipe_(recipe),
-      folder_(folder),
-      console_(console),
+      folder_(place.folder),
+      console_(place.console),
+      ranks_(place.ranks),
+      trace_(place.trace),
       tasks_(evaluation_tasks(recipe, plugins.registry())),
-      learner_(recipe, plugins.registry(), device),
+      learner_(recipe, plugins.registry(), place.device,
+               {.ranks = &place.ranks, .trace = place.trace}),
       metadata_(model_metadata(recipe, plugins.loaded(), plugins.registry())),
       plan_{.task = tasks_.front().second.get(),
             .batch = recipe.train.batch,
             .accumulation = recipe.train.accumulation,
-            .device = device},
+            .device = place.device,
+            .rank = place.ranks.data_rank(),
+            .ranks = place.ranks.shape().data,
+            .sequence_rank = place.ranks.sequence_rank(),
+            .sequence_ranks = place.ranks.shape().sequence},
       steps_(recipe.train.steps.value()) {}
 
 void Trainer::resume(int64_t step) {
   const Checkpoints checkpoints = folder_.checkpoints();
   const std::filesystem::path path = checkpoints.path(step);
   state_ = verify_checkpoint(path);
-  load_parameters(path / kModelFile, learner_.model());
-  load_optimizer(path / kOptimizerFile, learner_.slots(), learner_.optimizer());
-  checkpoints.rewind(step);
+  load_parameters(path, learner_.model());
+  load_optimizer(path, learner_.slots(), learner_.optimizer(), learner_.model());
+  if (ranks_.leads()) checkpoints.rewind(step);
   seconds_before_ = state_.seconds;
   saved_step_ = step;
 }
@@ -73,16 +82,33 @@ std::map<std::string, std::string> Trainer::fingerprints() const {
 
 Outcome Trainer::run() {
   stop_.emplace();
+  std::optional<GraceLimit> grace;
+  if (ranks_.size() > 1)
+    grace.emplace(*stop_, recipe_.parallel.grace, [this] { end_without_saving(); });
   const Outcome outcome = run_to_the_end();
+  grace.reset();
   stop_.reset();
   return outcome;
+}
+
+// On another thread than the trainer's, which hangs.
+void Trainer::end_without_saving() {
+  if (ranks_.leads()) {
+    std::fprintf(stderr,
+                 "echo: error: the ranks did not save within %g s of the signal (parallel.grace); "
+                 "the last checkpoint in %s stands\n",
+                 recipe_.parallel.grace, folder_.path().c_str());
+  }
+  std::_Exit(1);
 }
 
 Outcome Trainer::run_to_the_end() {
   began_ = Clock::now();
   first_step_ = state_.step;
-  truncate_metrics(folder_.metrics(), state_);
-  metrics_.emplace(folder_.metrics());
+  if (ranks_.leads()) {
+    truncate_metrics(folder_.metrics(), state_);
+    metrics_.emplace(folder_.metrics());
+  }
   try {
     return run_steps();
   } catch (const MixerFailed& failure) {
@@ -94,45 +120,54 @@ Outcome Trainer::run_steps() {
   try {
     if (!state_.evaluated) evaluate_all();
     Prefetch data(plan_, state_.step + 1, steps_);
-    while (state_.step < steps_ && !stop_->requested()) {
-      advance(data.next());
+    bool stopped = false;
+    while (state_.step < steps_ && !stopped) {
+      stopped = advance(data.next()) == Advance::stopped;
+      if (stopped) break;
       if (evaluation_due()) evaluate_all();
       if (checkpoint_due()) save();
     }
-    if (!stop_->requested()) {
+    if (!stopped && !any_stop()) {
       finish();
       return Outcome::finished;
     }
   } catch (const Stopped&) {
   }
-  console_.log_only(std::string(stop_->name()) + " came: stopped after step " +
-                    std::to_string(state_.step));
+  const std::string signal = stop_->requested() ? stop_->name() : "a signal to another rank";
+  console_.log_only(signal + " came: stopped after step " + std::to_string(state_.step));
   if (saved_step_ != state_.step && state_.step > 0) save();
   return Outcome::stopped;
 }
 
-void Trainer::advance(const StepData& data) {
+// By all ranks alike.
+bool Trainer::any_stop() { return ranks_.any(stop_->requested(), "is a rank to stop?"); }
+
+Trainer::Advance Trainer::advance(const StepData& data) {
   const auto begin = Clock::now();
+  const int64_t bytes_before = ranks_.bytes_sent();
   const StepResult result = learn(data);
+  if (result.stopped) return Advance::stopped;
+  step_bytes_ = ranks_.bytes_sent() - bytes_before;
   validation_.clear();
   state_.step = data.step;
-  state_.tokens += data.tokens;
+  state_.tokens += result.tokens;
   state_.evaluated = !evaluation_due();
   const double seconds = seconds_between(begin, Clock::now());
   state_.training_seconds += seconds;
   line_seconds_ += seconds;
-  line_tokens_ += data.tokens;
+  line_tokens_ += result.tokens;
   if (!result.loss) {
     console_.line("step " + std::to_string(data.step) +
                   ": the batch has no scored token; the model stays as it is");
   }
   if (data.step % recipe_.train.log_every == 0 || data.step == steps_) write_step(result);
   show_progress(result);
+  return Advance::done;
 }
 
 StepResult Trainer::learn(const StepData& data) {
   try {
-    return learner_.step(data);
+    return learner_.step(data, stop_->requested());
   } catch (const NotFinite& failure) {
     give_up(failure);
   }
@@ -169,7 +204,7 @@ void Trainer::write_step(const StepResult& result) {
   line["tokens_per_second"] = tokens_per_second_;
   line["seconds"] = seconds();
   if (!result.auxiliary.empty()) line["auxiliary"] = result.auxiliary;
-  metrics_->write(line);
+  write_metrics(line);
 }
 
 void Trainer::show_progress(const StepResult& result) {
@@ -209,19 +244,21 @@ void Trainer::evaluate_all() {
     console_.line("step " + std::to_string(state_.step) + ": " + name + " " +
                   scores_text(scores[name]));
   }
-  if (!scores.empty()) metrics_->write({{"step", state_.step}, {"eval", scores}});
+  if (!scores.empty()) write_metrics({{"step", state_.step}, {"eval", scores}});
   state_.evaluated = true;
 }
 
 Scores Trainer::evaluate_one(const std::string& name, const Task& task, Split split) {
-  return evaluate(learner_.model(), task, split, recipe_.evaluate.batch.value(),
-                  [&](int64_t done, int64_t total) {
-                    if (stop_->requested()) throw Stopped();
-                    console_.progress([&](int64_t) {
-                      return "step " + std::to_string(state_.step) + ": scoring " + name + ", " +
-                             std::to_string(done) + " of " + std::to_string(total) + " samples";
-                    });
-                  });
+  const TraceSpan span(trace_, "score " + name);
+  const auto progress = [&](int64_t done, int64_t total) {
+    if (any_stop()) throw Stopped();
+    console_.progress([&](int64_t) {
+      return "step " + std::to_string(state_.step) + ": scoring " + name + ", " +
+             std::to_string(done) + " of " + std::to_string(total) + " samples";
+    });
+  };
+  RankedEvaluator evaluator(learner_.model(), recipe_.evaluate.batch.value(), ranks_, progress);
+  return task.evaluate(evaluator, split);
 }
 
 void Trainer::judge(const Scores& scores) {
@@ -238,22 +275,37 @@ void Trainer::save() {
   } catch (const NotFinite& failure) {
     give_up(failure);
   }
+  const TraceSpan span(trace_, "save");
   state_.seconds = seconds();
-  metrics_->sync();  // what a checkpoint stands on must not be younger on the disk
+  if (metrics_) metrics_->sync();  // what a checkpoint stands on must not be younger on the disk
   folder_.checkpoints().save({.model = learner_.model(),
                               .slots = learner_.slots(),
                               .state = state_,
                               .metadata = metadata_},
-                             recipe_.train.checkpoint.keep);
+                             recipe_.train.checkpoint.keep, ranks_);
   saved_step_ = state_.step;
   console_.log_only("step " + std::to_string(state_.step) + ": saved");
 }
 
 void Trainer::finish() {
   const Json content = summary();
-  metrics_->sync();
-  replace_file(folder_.summary(), content.dump(2) + "\n");
+  if (metrics_) {
+    metrics_->sync();
+    replace_file(folder_.summary(), content.dump(2) + "\n");
+  }
   console_.log_only("finished");
+}
+
+void Trainer::write_metrics(const Json& line) {
+  if (metrics_) metrics_->write(line);
+}
+
+Json Trainer::ranks_summary() const {
+  return {{"size", ranks_.size()},
+          {"data", ranks_.shape().data},
+          {"sequence", ranks_.shape().sequence},
+          {"zero", recipe_.parallel.zero},
+          {"bytes_sent_per_step", step_bytes_}};
 }
 
 Json Trainer::summary() {
@@ -266,6 +318,7 @@ Json Trainer::summary() {
                   {"tokens", state_.tokens},
                   {"tokens_per_second",
                    static_cast<double>(state_.tokens) / std::max(state_.training_seconds, 1e-9)}};
+  if (ranks_.size() > 1) content["ranks"] = ranks_summary();
   for (const auto& [name, task] : tasks_) content["final"][name] = final_scores(name, *task);
   content["seconds"] = seconds();
   return content;

@@ -61,7 +61,7 @@ std::unique_ptr<Mixer> MixerChoice::make(const Place& place, const std::string& 
 }
 
 Traits Members::traits() const {
-  Traits all{.memory = Memory::none};
+  Traits all{.memory = Memory::none, .stretch = true};
   for (const Mixer* mixer : mixers_) {
     const Traits& one = mixer->traits();
     all.memory = std::max(all.memory, one.memory);
@@ -70,6 +70,7 @@ Traits Members::traits() const {
     all.lengths = all.lengths && one.lengths;
     all.bfloat16 = all.bfloat16 && one.bfloat16;
     all.needs_prefix = all.needs_prefix || one.needs_prefix;
+    all.stretch = all.stretch && one.stretch;
   }
   return all;
 }

@@ -1,5 +1,6 @@
 #include <echo/error.h>
 #include <echo/mixer.h>
+#include <echo/stretch.h>
 
 #include <sstream>
 #include <stdexcept>
@@ -26,6 +27,8 @@ at::Tensor Mixer::operator()(const at::Tensor& x, const Span& span) {
   ECHO_CHECK(!span.state || span.state->batch() == x.size(0), "the state has another batch than x");
   ECHO_CHECK(span.offsets || (!span.starts.defined() && !span.lengths.defined()),
              "starts or lengths without offsets");
+  ECHO_CHECK(!span.stretch || !span.state, "a state beside other ranks: decoding is not split");
+  ECHO_CHECK(!span.stretch || traits().stretch, "a mixer that cannot split sequences over ranks");
   // Every change in place is counted, but for tensors of inference mode.
   const bool counted = !x.is_inference();
   const auto changes = counted ? x._version() : 0;
@@ -38,7 +41,7 @@ at::Tensor Mixer::operator()(const at::Tensor& x, const Span& span) {
           x.sizes(), " ", x.scalar_type(), " on ", x.device(),
           "; shape, dtype and device must stay");
   if (span.state) span.state->advance(x.size(1), span.starts, span.lengths, span.offsets);
-  return y;
+  return span.stretch ? span.stretch->tied(y) : y;
 }
 
 State Mixer::initial_state(const StateOptions& options) const {

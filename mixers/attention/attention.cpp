@@ -6,6 +6,7 @@
 #include <echo/error.h>
 #include <echo/plugin.h>
 #include <echo/sizes.h>
+#include <echo/stretch.h>
 
 #include <cmath>
 
@@ -88,6 +89,7 @@ Attention::Attention(const AttentionOptions& options, const Place& place)
       groups_(options.kv_heads.value()),
       head_width_(options.head_width.value()) {
   traits_.memory = options_.window ? Memory::constant : Memory::growing;
+  traits_.stretch = true;
   const int64_t heads = options_.heads;
   const auto bias = [](bool wanted) {
     return wanted ? std::optional<init::Initializer>(init::zeros()) : std::nullopt;
@@ -176,6 +178,7 @@ Attention::Heads Attention::project(const at::Tensor& x, const at::Tensor& posit
 at::Tensor Attention::positions_of(const at::Tensor& x, const Span& span) const {
   const at::TensorOptions whole = x.options().dtype(at::kLong);
   if (span.state) return token_positions(span.state->position(), span.starts, x.size(1));
+  if (span.stretch) return token_positions(span.stretch->position(), span.starts, x.size(1));
   if (!span.starts.defined()) return at::arange(x.size(1), whole).unsqueeze(0);
   return token_positions(at::zeros({x.size(0)}, whole), span.starts, x.size(1));
 }
@@ -190,14 +193,41 @@ at::Tensor Attention::forward(const at::Tensor& x, const Span& span) {
   return (*output_)(y);
 }
 
-// A stretch: what the memory holds, then the stretch's own keys -> (B, T, H hd).
+// What the memory holds, or the parts of the sequence before this one.
+Attention::Earlier Attention::earlier(const Heads& heads, const Span& span) const {
+  if (span.stretch) return earlier_parts(heads, *span.stretch);
+  if (!span.state || span.state->longest() == 0) return {};
+  const State& state = *span.state;
+  const int64_t capacity = state.get("k").size(2);
+  const int64_t slots = std::min(capacity, state.longest());
+  const auto kept = [&](const char* name) { return state.get(name).narrow(2, 0, slots); };
+  return {kept("k"), kept("v"), attention::slot_positions(state.position(), slots, capacity)};
+}
+
+// Every part sends as many of its last tokens as later ones may read: the window's, or all.
+Attention::Earlier Attention::earlier_parts(const Heads& heads, Stretch& stretch) const {
+  const int64_t reach = options_.window ? *options_.window - 1 : stretch.longest_part();
+  const int64_t sent = std::min(reach, stretch.longest_part());
+  if (sent == 0) return {};
+  const auto last = [&](const at::Tensor& rows) { return Stretch::last_tokens(rows, sent); };
+  const at::Tensor own = at::cat({last(heads.k), last(heads.v)}, 3);  // (B, sent, Hkv, 2 hd)
+  const at::Tensor parts = stretch.gather(own, "keys and values").finish();
+  int64_t count = stretch.longest();
+  if (options_.window) count = std::min(count, reach);
+  if (count == 0) return {};
+  const at::Tensor before = stretch.last_before(parts, count).transpose(1, 2);
+  return {before.narrow(3, 0, head_width_), before.narrow(3, head_width_, head_width_),
+          attention::positions_before(stretch.position(), count)};
+}
+
+// A stretch: what came before it, then its own keys -> (B, T, H hd).
 at::Tensor Attention::attend(const Heads& heads, const at::Tensor& positions,
                              const Span& span) const {
   const at::Tensor q = heads.q.transpose(1, 2);  // (B, H, T, hd)
-  at::Tensor k = heads.k.transpose(1, 2);
-  at::Tensor v = heads.v.transpose(1, 2);
+  const at::Tensor own_k = heads.k.transpose(1, 2), own_v = heads.v.transpose(1, 2);
   const int64_t length = q.size(2);
-  const bool empty = !span.state || span.state->longest() == 0;
+  const Earlier before = earlier(heads, span);
+  const bool empty = !before.k.defined();
   attention::Reading reading{.query_position = positions,
                              .key_position = positions,
                              .query_document = {},
@@ -209,19 +239,12 @@ at::Tensor Attention::attend(const Heads& heads, const at::Tensor& positions,
     reading.offsets = span.offsets;
     reading.query_document = reading.key_document = span.starts.cumsum(1);
   }
-  const at::Tensor own_k = k;
-  const at::Tensor own_v = v;
+  at::Tensor k = own_k, v = own_v;
   if (!empty) {
-    const State& state = *span.state;
-    const int64_t capacity = state.get("k").size(2);
-    const int64_t slots = reading.memory = std::min(capacity, state.longest());
-    const auto joined = [&](const char* name, const at::Tensor& own) {
-      return at::cat({state.get(name).narrow(2, 0, slots).to(own.scalar_type()), own}, 2);
-    };
-    k = joined("k", own_k);
-    v = joined("v", own_v);
-    reading.key_position =
-        at::cat({attention::slot_positions(state.position(), slots, capacity), positions}, 1);
+    const int64_t slots = reading.memory = before.k.size(2);
+    k = at::cat({before.k.to(own_k.scalar_type()), own_k}, 2);
+    v = at::cat({before.v.to(own_v.scalar_type()), own_v}, 2);
+    reading.key_position = at::cat({before.position, positions}, 1);
     if (reading.query_document.defined()) {
       const at::Tensor first = at::zeros({q.size(0), slots}, positions.options());
       reading.key_document = at::cat({first, reading.query_document}, 1);

@@ -50,6 +50,12 @@ class Attention final : public Mixer {
     at::Tensor v;     // (B, T, Hkv, hd)
     at::Tensor gate;  // (B, T, H hd), or undefined
   };
+  // Keys and values before a stretch, (B, Hkv, M, hd), and their positions (B, M); undefined: none.
+  struct Earlier {
+    at::Tensor k, v, position;
+  };
+  Earlier earlier(const Heads& heads, const Span& span) const;
+  Earlier earlier_parts(const Heads& heads, Stretch& stretch) const;
   at::Tensor positions_of(const at::Tensor& x, const Span& span) const;
   at::Tensor normed(const at::Tensor& heads, const at::Tensor& weight) const;
   Heads project(const at::Tensor& x, const at::Tensor& positions) const;

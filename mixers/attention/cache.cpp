@@ -96,6 +96,12 @@ at::Tensor slot_positions(const at::Tensor& position, int64_t slots, int64_t cap
   return held.masked_fill(held < 0, kNowhere);
 }
 
+at::Tensor positions_before(const at::Tensor& position, int64_t count) {
+  const at::Tensor held =
+      position.unsqueeze(1) - at::arange(count, 0, -1, position.options()).unsqueeze(0);
+  return held.masked_fill(held < 0, kNowhere);
+}
+
 void write(State& state, const at::Tensor& k, const at::Tensor& v, const at::Tensor& positions,
            const Span& span) {
   const at::Tensor keys = state.get("k");

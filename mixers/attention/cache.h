@@ -19,6 +19,10 @@ void reserve(State& state, int64_t length, std::optional<int64_t> window);
 // is none.
 at::Tensor slot_positions(const at::Tensor& position, int64_t slots, int64_t capacity);
 
+// The same of the `count` tokens before a part of a sequence, (B, count): a document that goes on
+// with the part has had `position` (B) tokens.
+at::Tensor positions_before(const at::Tensor& position, int64_t count);
+
 // Writes the stretch's keys and values (B, Hkv, T, hd): in place with gradients off, into new
 // tensors with gradients on. positions (B or 1, T): of the tokens in their documents.
 void write(State& state, const at::Tensor& k, const at::Tensor& v, const at::Tensor& positions,

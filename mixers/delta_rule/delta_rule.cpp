@@ -58,6 +58,7 @@ DeltaRule::DeltaRule(const DeltaRuleOptions& options, const Place& place,
       key_width_(options.key_width.value()),
       value_width_(options.value_width.value()),
       options_(options) {
+  traits_.stretch = true;
   std::vector<LinearBlock> blocks = {
       {"q_proj", key_rows()}, {"k_proj", key_rows()}, {"v_proj", value_rows()}, {"b_proj", heads_}};
   blocks.insert(blocks.end(), own.begin(), own.end());
@@ -107,11 +108,23 @@ Tensor DeltaRule::decay_rates(const Tensor& raw, const Tensor& A_log, const Tens
   return at::softplus(raw.to(wide) + dt_bias.to(wide)) * rate;
 }
 
-DeltaRule::Heads DeltaRule::convolve(const std::vector<Tensor>& maps, const Span& span) const {
+// The last inputs of the three convolutions, in one exchange.
+std::optional<Arrival> DeltaRule::inputs_before(const std::vector<Tensor>& maps,
+                                                const Span& span) const {
+  const int64_t count = options_.kernel - 1;
+  if (!span.stretch || count == 0) return std::nullopt;
+  std::vector<Tensor> last;
+  for (size_t i = 0; i < 3; ++i) last.push_back(Stretch::last_tokens(maps[i], count));
+  return span.stretch->halo(at::cat(last, 2), count, "inputs of convolutions");
+}
+
+DeltaRule::Heads DeltaRule::convolve(const std::vector<Tensor>& maps, const Span& span,
+                                     Arrival* before) const {
   const std::vector<int64_t> rows = {key_rows(), key_rows(), value_rows()};
   const Tensor weights[] = {q_conv_, k_conv_, v_conv_};
   std::vector<Tensor> memories(3), seen;
   if (span.state) memories = span.state->get("conv").split_with_sizes(rows, 1);
+  if (before) memories = before->finish().transpose(1, 2).split_with_sizes(rows, 1);
   for (size_t i = 0; i < 3; ++i) {
     const Convolved convolved = causal_convolution(maps[i], weights[i], {}, memories[i], span);
     memories[i] = convolved.memory;
@@ -126,8 +139,8 @@ DeltaRule::Heads DeltaRule::convolve(const std::vector<Tensor>& maps, const Span
 }
 
 // The same for one token, with the convolutions' inputs written in place.
-DeltaRule::Heads DeltaRule::convolve_token(const std::vector<Tensor>& maps,
-                                           const Span& span) const {
+DeltaRule::Heads DeltaRule::convolve_token(const std::vector<Tensor>& maps, const Span& span,
+                                           Arrival*) const {
   const Tensor memory = writable(span.state->get("conv"));
   const double scale = 1 / std::sqrt(static_cast<double>(key_width_));
   const auto part = [&](const delta_rule::Part& of, int64_t first, int64_t heads) {
@@ -152,11 +165,13 @@ Tensor DeltaRule::remember(const Heads& heads, const Tensor& g, const Tensor& be
 
 Tensor DeltaRule::mix(const Tensor& x, const Span& span, Convolve convolve) const {
   const std::vector<Tensor> maps = input_->split(x);
-  const Heads heads = (this->*convolve)(maps, span);
+  std::optional<Arrival> before = inputs_before(maps, span);
   Tensor beta = maps[3].to(statistics_dtype()).sigmoid();
   if (options_.negative_eigenvalues) beta = beta * 2;
   const std::vector<Tensor> own(maps.begin() + 4, maps.end());
-  const Tensor o = remember(heads, decays(own), beta, span);
+  const Tensor g = decays(own);
+  const Heads heads = (this->*convolve)(maps, span, before ? &*before : nullptr);
+  const Tensor o = remember(heads, g, beta, span);
   const Tensor y = gate(rms_norm(o, norm_, options_.norm_eps), own);
   return (*output_)(y.to(x.scalar_type()));
 }

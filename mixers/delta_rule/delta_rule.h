@@ -3,6 +3,7 @@
 #include <echo/fields.h>
 #include <echo/linear.h>
 #include <echo/mixer.h>
+#include <echo/stretch.h>
 
 #include <optional>
 #include <string>
@@ -71,9 +72,13 @@ class DeltaRule : public Mixer {
   struct Heads {
     at::Tensor q, k, v;  // (B, T, G, K) normalised, (B, T, G, K), (B, T, H, V)
   };
-  using Convolve = Heads (DeltaRule::*)(const std::vector<at::Tensor>&, const Span&) const;
-  Heads convolve(const std::vector<at::Tensor>& maps, const Span& span) const;
-  Heads convolve_token(const std::vector<at::Tensor>& maps, const Span& span) const;
+  // before: the inputs before these tokens, on their way from other ranks; or null.
+  using Convolve = Heads (DeltaRule::*)(const std::vector<at::Tensor>&, const Span&,
+                                        Arrival* before) const;
+  Heads convolve(const std::vector<at::Tensor>& maps, const Span& span, Arrival* before) const;
+  Heads convolve_token(const std::vector<at::Tensor>& maps, const Span& span,
+                       Arrival* before) const;
+  std::optional<Arrival> inputs_before(const std::vector<at::Tensor>& maps, const Span& span) const;
   at::Tensor mix(const at::Tensor& x, const Span& span, Convolve convolve) const;
   at::Tensor remember(const Heads& heads, const at::Tensor& g, const at::Tensor& beta,
                       const Span& span) const;

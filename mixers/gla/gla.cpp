@@ -57,6 +57,7 @@ Gla::Gla(const GlaOptions& options, const Place& place)
       groups_(options.kv_heads.value()),
       keys_(options.key_width.value()),
       values_(options.value_width.value()) {
+  traits_.stretch = true;
   const auto linear = [&](int64_t inputs, std::vector<LinearBlock> blocks) {
     return &child("", std::make_unique<Linear>(inputs, std::move(blocks), place.options));
   };

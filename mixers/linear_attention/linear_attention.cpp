@@ -71,6 +71,7 @@ LinearAttention::LinearAttention(const LinearAttentionOptions& options, const Pl
       groups_(options.kv_heads.value()),
       keys_(options.key_width.value()),
       values_(options.value_width.value()) {
+  traits_.stretch = true;
   qkv_ = &child(
       "", std::make_unique<Linear>(place.width,
                                    std::vector<LinearBlock>{{"q_proj", options_.heads * keys_},

@@ -6,6 +6,7 @@
 #include <echo/ops.h>
 #include <echo/plugin.h>
 #include <echo/sizes.h>
+#include <echo/stretch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -73,6 +74,7 @@ Mamba2::Mamba2(const Mamba2Options& options, const Place& place)
       inner_(options.inner_width(place.width)),
       heads_(inner_ / options.head_width),
       channels_(inner_ + 2 * options.groups * options.state) {
+  traits_.stretch = true;
   const auto linear = [&](const char* name, int64_t inputs, int64_t rows, double scale) {
     const double bound = scale / std::sqrt(static_cast<double>(inputs));
     LinearBlock block{name, rows, init::uniform(-bound, bound)};
@@ -116,9 +118,10 @@ int64_t Mamba2::flops(int64_t batch, int64_t length) const {
          2 * tokens * (channels_ * options_.kernel + scan);
 }
 
-// x, B and C of every token, (B, T, channels).
-Tensor Mamba2::convolve(const Tensor& xBC, const Span& span) const {
-  const Tensor memory = span.state ? span.state->get("conv") : Tensor();
+// x, B and C of every token, (B, T, channels). before: the inputs before them, on their way.
+Tensor Mamba2::convolve(const Tensor& xBC, const Span& span, Arrival* before) const {
+  Tensor memory = span.state ? span.state->get("conv") : Tensor();
+  if (before) memory = before->finish().transpose(1, 2);
   const Convolved convolved = causal_convolution(xBC, conv_weight_, conv_bias_, memory, span);
   if (span.state) span.state->set("conv", convolved.memory);
   return at::silu(convolved.y);
@@ -187,7 +190,11 @@ Tensor Mamba2::forward(const Tensor& x, const Span& span) {
   }
   const std::vector<Tensor> parts =
       (*input_)(x).split_with_sizes({inner_, channels_, heads_}, 2);  // z, xBC, dt
-  const Tensor y = scan(convolve(parts[1], span), time_steps(parts[2]), span);
+  std::optional<Arrival> before;
+  if (span.stretch && options_.kernel > 1)
+    before = span.stretch->halo(parts[1], options_.kernel - 1, "inputs of a convolution");
+  const Tensor dt = time_steps(parts[2]);
+  const Tensor y = scan(convolve(parts[1], span, before ? &*before : nullptr), dt, span);
   return (*output_)(gate_and_norm(y, parts[0]).to(x.scalar_type()));
 }
 

@@ -3,6 +3,7 @@
 #include <echo/fields.h>
 #include <echo/linear.h>
 #include <echo/mixer.h>
+#include <echo/stretch.h>
 
 #include <limits>
 #include <vector>
@@ -39,7 +40,7 @@ class Mamba2 final : public Mixer {
   at::Tensor forward(const at::Tensor& x, const Span& span) override;
 
  private:
-  at::Tensor convolve(const at::Tensor& xBC, const Span& span) const;
+  at::Tensor convolve(const at::Tensor& xBC, const Span& span, Arrival* before) const;
   at::Tensor time_steps(const at::Tensor& raw) const;
   at::Tensor scan(const at::Tensor& xBC, const at::Tensor& dt, const Span& span) const;
   at::Tensor gate_and_norm(const at::Tensor& y, const at::Tensor& z) const;

@@ -6,6 +6,7 @@
 #include <echo/ops.h>
 #include <echo/plugin.h>
 #include <echo/sizes.h>
+#include <echo/stretch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -75,6 +76,8 @@ struct Mamba3::Tokens {
   Tensor now, late;  // (B, T, H): weights lam dt of the token and (1 - lam) dt of the one before
   Tensor b, c;       // (B, T, R, H, N): keys and queries, turned
   Tensor angles;     // (B, T, H, A)
+  // The token before the stretch, x (B, H, P) and key (B, R, H, N); undefined: none is known.
+  Tensor x_before, b_before;
 };
 
 Mamba3::Mamba3(const Mamba3Options& options, const Place& place)
@@ -85,6 +88,7 @@ Mamba3::Mamba3(const Mamba3Options& options, const Place& place)
       ranks_(std::max<int64_t>(1, options.mimo_rank)),
       angles_(static_cast<int64_t>(options.rope_fraction * static_cast<double>(options.state)) / 2),
       pairing_(options.mimo_rank > 0 ? mamba3::Pairing::halves : mamba3::Pairing::neighbours) {
+  traits_.stretch = true;
   const int64_t N = options_.state, P = options_.head_width;
   const auto linear = [&](const char* name, int64_t inputs, int64_t rows) {
     const LinearBlock block{name, rows, init::kaiming_uniform()};
@@ -145,13 +149,50 @@ void Mamba3::turn(Tokens& tokens, const Tensor& b, const Tensor& c, const Tensor
       (M_PI * at::tanh(angle)).unsqueeze(2) * tokens.dt.unsqueeze(3);  // (B, T, H, A)
   const Tensor before = span.state ? span.state->get("angle") : Tensor();
   tokens.angles = mamba3::running_angles(steps, before, span.starts);
+  const Tensor b_normed = rms_norm(b, B_norm_, kNormEps);
+  if (span.stretch) go_on(tokens, b_normed, span);
+  if (span.state) {
+    tokens.x_before = span.state->get("x").to(statistics_dtype());
+    tokens.b_before = span.state->get("k").to(statistics_dtype());
+  }
   const Tensor cosine = at::cos(tokens.angles), sine = at::sin(tokens.angles);
-  const auto normed = [&](const Tensor& rows, const Tensor& weight, const Tensor& bias) {
-    return mamba3::turned(rms_norm(rows, weight, kNormEps), bias.to(rows.scalar_type()), cosine,
-                          sine, pairing_);
+  const auto turned = [&](const Tensor& rows, const Tensor& bias) {
+    return mamba3::turned(rows, bias.to(rows.scalar_type()), cosine, sine, pairing_);
   };
-  tokens.b = normed(b, B_norm_, B_bias_);
-  tokens.c = normed(c, C_norm_, C_bias_);
+  tokens.b = turned(b_normed, B_bias_);
+  tokens.c = turned(rms_norm(c, C_norm_, kNormEps), C_bias_);
+}
+
+// A part of a sequence: the angle at its end, its last x and, not yet turned, key go to the parts
+// behind it, in one exchange; here the angles go on, and the token before is turned by that from
+// which they do.
+void Mamba3::go_on(Tokens& tokens, const Tensor& b, const Span& span) const {
+  Stretch& stretch = *span.stretch;
+  const auto last = [](const Tensor& rows) { return rows.select(1, rows.size(1) - 1).flatten(1); };
+  const std::vector<Tensor> own = {last(tokens.angles), last(tokens.x), last(b)};
+  const Tensor parts = stretch.gather(at::cat(own, 1), "angles and the last token").finish();
+  const auto part = [&](int64_t first, int64_t count) { return parts.narrow(2, first, count); };
+  const int64_t angles = own[0].size(1), width = own[1].size(1);
+  const Tensor before =
+      stretch.sum_before(part(0, angles)).view({-1, heads_, angles_});  // (B, H, A)
+  const Tensor reached = span.starts.defined()
+                             ? before.unsqueeze(1).masked_fill(
+                                   (span.starts.cumsum(1) != 0).unsqueeze(2).unsqueeze(3), 0)
+                             : before.unsqueeze(1);
+  tokens.angles = (tokens.angles + reached).remainder(2 * M_PI);
+  const int64_t earlier = std::max<int64_t>(0, stretch.rank() - 1);
+  // The first part's own last token; its document has none before it.
+  const Tensor none = (stretch.position() == 0).unsqueeze(1);
+  const auto of_last = [&](int64_t first, int64_t count) {
+    return part(first, count)[earlier].masked_fill(none, 0);
+  };
+  tokens.x_before = of_last(angles, width).view({-1, heads_, options_.head_width});
+  const Tensor b_last = of_last(angles + width, own[2].size(1))
+                            .view({-1, 1, ranks_, options_.groups, options_.state});
+  const Tensor angle = before.unsqueeze(1);
+  tokens.b_before =
+      mamba3::turned(b_last, B_bias_.to(b.scalar_type()), at::cos(angle), at::sin(angle), pairing_)
+          .squeeze(1);
 }
 
 Mamba3::Tokens Mamba3::tokens(const Tensor& x, const Span& span) const {
@@ -218,16 +259,14 @@ Tensor Mamba3::scan(const Tokens& tokens, const Span& span) const {
   const auto for_rows = [](const Tensor& weight) { return weight.unsqueeze(2).unsqueeze(4); };
   const Tensor x = by_rank(tokens.x, mimo_x_);
   Tensor memory;
-  if (span.state) {
-    const auto kept = [&](const char* name) {
-      return span.state->get(name).to(statistics_dtype());
-    };
-    // x (B, H, P) and k (B, R, H, N) of the token before the stretch
+  if (tokens.x_before.defined()) {
     const Tensor late = tokens.late.select(1, 0).unsqueeze(2);
-    const Tensor before = (by_rank(kept("x").unsqueeze(1), mimo_x_).squeeze(1) * late.unsqueeze(1))
-                              .transpose(1, 2);  // (B, H, R or 1, P)
-    memory = kept("ssm") + at::matmul(before.mT(), kept("k").transpose(1, 2));
+    const Tensor before =
+        (by_rank(tokens.x_before.unsqueeze(1), mimo_x_).squeeze(1) * late.unsqueeze(1))
+            .transpose(1, 2);  // (B, H, R or 1, P)
+    memory = at::matmul(before.mT(), tokens.b_before.transpose(1, 2));
   }
+  if (span.state) memory = memory + span.state->get("ssm").to(statistics_dtype());
   const Scanned scanned = state_space_scan(x * for_rows(tokens.now + next), tokens.decay, tokens.b,
                                            tokens.c, memory, span, OwnToken::skipped);
   if (span.state) store(tokens, scanned.memory, span);

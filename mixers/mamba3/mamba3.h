@@ -44,6 +44,7 @@ class Mamba3 final : public Mixer {
   at::Tensor decays(const at::Tensor& raw) const;
   void turn(Tokens& tokens, const at::Tensor& b, const at::Tensor& c, const at::Tensor& angle,
             const Span& span) const;
+  void go_on(Tokens& tokens, const at::Tensor& b, const Span& span) const;
   at::Tensor by_rank(const at::Tensor& heads, const at::Tensor& weight) const;
   at::Tensor scan(const Tokens& tokens, const Span& span) const;
   at::Tensor step(const at::Tensor& projected, State& state, const Span& span) const;

@@ -3,6 +3,7 @@
 #include <echo/ops.h>
 #include <echo/plugin.h>
 #include <echo/sizes.h>
+#include <echo/stretch.h>
 
 #include <cmath>
 
@@ -20,6 +21,7 @@ void ShortConvOptions::visit(Fields& fields) {
 ShortConv::ShortConv(const ShortConvOptions& options, const Place& place)
     : Mixer(place), options_(options), width_(place.width) {
   traits_.memory = options_.kernel > 1 ? Memory::constant : Memory::none;
+  traits_.stretch = true;
   const double bound = 1 / std::sqrt(static_cast<double>(options_.kernel));
   weight_ = parameter("conv1d.weight", {width_, 1, options_.kernel}, init::uniform(-bound, bound));
   bias_ = parameter("conv1d.bias", {width_}, init::uniform(-bound, bound), {.decay = false});
@@ -46,12 +48,18 @@ int64_t ShortConv::flops(int64_t batch, int64_t length) const {
 
 at::Tensor ShortConv::forward(const at::Tensor& x, const Span& span) {
   State* const state = options_.kernel > 1 ? span.state : nullptr;
-  const at::Tensor memory = state ? state->get("conv") : at::Tensor();
+  at::Tensor memory = state ? state->get("conv") : at::Tensor(), gate;
+  if (span.stretch && options_.kernel > 1) {  // the gate hides the way of the tokens before
+    Arrival before = span.stretch->halo(x, options_.kernel - 1, "inputs of a convolution");
+    if (gate_) gate = (*gate_)(x);
+    memory = before.finish().transpose(1, 2);
+  }
   const Convolved convolved = causal_convolution(x, weight_, bias_, memory, span);
   if (state) state->set("conv", convolved.memory);
   at::Tensor y = convolved.y;
   if (options_.activation == ShortConvOptions::Activation::silu) y = at::silu(y);
-  return gate_ ? y * (*gate_)(x) : y;
+  if (!gate_) return y;
+  return y * (gate.defined() ? gate : (*gate_)(x));
 }
 
 namespace {

@@ -1,6 +1,7 @@
 #include "mixers/ska/ska.h"
 
 #include "mixers/ska/inverse_factor.h"
+#include "mixers/ska/parts.h"
 #include "mixers/ska/prefix.h"
 #include "mixers/ska/step.h"
 
@@ -81,6 +82,7 @@ Ska::Ska(const SkaOptions& options, const Place& place)
   const LinearBlock output{"o_proj", place.width, init::normal(0.02)};
   output_ = &child("", std::make_unique<Linear>(heads * value_width_,
                                                 std::vector<LinearBlock>{output}, place.options));
+  traits_.stretch = options_.mode == SkaOptions::Mode::exact;
   if (options_.mode == SkaOptions::Mode::prefix) {
     traits_.causal = false;
     traits_.starts = false;
@@ -217,6 +219,16 @@ void keep_factor(State& state, const Tensor& factor) {
 
 }  // namespace
 
+// What the parts of the sequence before this one have left becomes the memory.
+void Ska::go_on(const ska::Features& features, Stretch& stretch, State& state) const {
+  const auto [sums, last] = ska::earlier_parts(features, reading_, stretch);
+  if (stretch.rank() == 0) return;
+  state.set("G", state.get("G") + sums.G);
+  if (state.has("M")) state.set("M", sums.M);
+  state.set("C", sums.C);
+  if (state.has("z_prev")) state.set("z_prev", last);
+}
+
 Tensor Ska::read_exact(const ska::Features& features, State& state) const {
   ska::Statistics statistics = statistics_of(state);
   const Tensor previous = previous_of(state, statistics);
@@ -267,12 +279,14 @@ Tensor Ska::read_prefix(const ska::Features& features, const Tensor& prefix, Sta
 
 Tensor Ska::read(const Tensor& x, const Span& span, State& state) const {
   const bool prefix = options_.mode == SkaOptions::Mode::prefix;
-  const bool steps = !prefix && x.size(1) <= kSteps && !c10::GradMode::is_enabled();
+  const bool steps =
+      !prefix && !span.stretch && x.size(1) <= kSteps && !c10::GradMode::is_enabled();
   // For one token, asking every operator whether it belongs to a graph would cost as much as the
   // read.
   std::optional<at::AutoDispatchBelowADInplaceOrView> no_graph;
   if (steps) no_graph.emplace();
   const ska::Features features = this->features(x, span);
+  if (span.stretch) go_on(features, *span.stretch, state);
   Tensor y;
   if (prefix) {
     y = read_prefix(features, span.prefix, state);
@@ -295,7 +309,8 @@ Tensor Ska::forward(const Tensor& x, const Span& span) {
   if (!span.state) empty = initial_state({.batch = x.size(0), .device = x.device()});
   State& state = span.state ? *span.state : empty;
   const int64_t length = x.size(1);
-  if (prefix || length <= kPiece || c10::GradMode::is_enabled()) return read(x, span, state);
+  if (prefix || span.stretch || length <= kPiece || c10::GradMode::is_enabled())
+    return read(x, span, state);
 
   Tensor y = at::empty_like(x);
   for (int64_t first = 0; first < length; first += kPiece) {

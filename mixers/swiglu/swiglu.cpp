@@ -20,6 +20,7 @@ void SwigluOptions::complete(const Place& place) {
 Swiglu::Swiglu(const SwigluOptions& options, const Place& place) : Mixer(place) {
   const int64_t hidden = options.hidden.value();
   traits_.memory = Memory::none;
+  traits_.stretch = true;
   gate_up_ = &child(
       "", std::make_unique<Linear>(
               place.width, std::vector<LinearBlock>{{"gate_proj", hidden}, {"up_proj", hidden}},

@@ -90,11 +90,11 @@ TEST_F(CheckpointTest, GivesBackEveryNumberOfTheState) {
 TEST_F(CheckpointTest, GivesBackParametersAndOptimizerStates) {
   save(1, 2.5);
   Pair module(0);
-  load_parameters(checkpoints.path(1) / kModelFile, module);
+  load_parameters(checkpoints.path(1), module);
   for (const Parameter& parameter : module.parameters())
     EXPECT_TRUE(parameter.value().eq(2.5).all().item<bool>()) << parameter.name;
   std::vector<Slot> slots = slots_of(module);
-  load_optimizer(checkpoints.path(1) / kOptimizerFile, slots, AdamW({}, {}));
+  load_optimizer(checkpoints.path(1), slots, AdamW({}, {}), module);
   EXPECT_TRUE(slots[0].state.at("exp_avg").eq(2.5).all().item<bool>());
   EXPECT_TRUE(slots[0].state.at("exp_avg_sq").eq(-2.5).all().item<bool>());
   EXPECT_TRUE(slots[1].state.empty());
@@ -121,7 +121,7 @@ TEST_F(CheckpointTest, ReplacesAFolderThatIsThereAlready) {
   save(100, 1);
   save(100, 2);
   Pair module(0);
-  load_parameters(checkpoints.path(100) / kModelFile, module);
+  load_parameters(checkpoints.path(100), module);
   EXPECT_TRUE(module.parameters()[0].value().eq(2).all().item<bool>());
   EXPECT_THAT(entries(), ElementsAre("000100", "latest"));
 }
@@ -187,7 +187,7 @@ TEST_F(CheckpointTest, NamesTheFileThatIsMissing) {
   fs::remove(checkpoints.path(100) / kOptimizerFile);
   EXPECT_THAT(message_of<Error>([&] { verify_checkpoint(checkpoints.path(100)); }),
               HasSubstr("optimizer.safetensors is missing"));
-  EXPECT_EQ(verify_checkpoint(checkpoints.path(100), kModelFile).step, 100);
+  EXPECT_EQ(verify_checkpoint(checkpoints.path(100), CheckpointPart::model).step, 100);
 }
 
 TEST_F(CheckpointTest, NoticesAChangeInTrainerJsonItself) {

@@ -1,7 +1,6 @@
 #include "trainers/distributed/plan.h"
 
 #include "framework/src/ranks/buckets.h"
-#include "framework/src/ranks/exchange.h"
 
 #include <algorithm>
 #include <cmath>
@@ -52,8 +51,8 @@ std::vector<int64_t> control_sums(const Mesh& mesh) {
   return sums;
 }
 
-PlannedTraffic traffic_of(const Model& model, const Workload& rank, const Mesh& mesh,
-                          at::ScalarType activations) {
+PlannedTraffic traffic_of(const Model& model, const std::vector<ExchangeCost>& exchanges,
+                          const Workload& rank, const Mesh& mesh) {
   PlannedTraffic traffic;
   const int64_t ranks = mesh.ranks();
   for (const int64_t bytes : bucket_bytes(model)) {
@@ -62,12 +61,25 @@ PlannedTraffic traffic_of(const Model& model, const Workload& rank, const Mesh& 
   }
   for (const int64_t elements : control_sums(mesh))
     traffic.control += ring(elements * static_cast<int64_t>(sizeof(int64_t)), 2, ranks);
-  for (const Branch* branch : model.branches()) {
-    const SequenceExchange exchange =
-        sequence_exchange(branch->mixer(), rank.batch, rank.length, mesh.sequence, activations);
-    traffic.sequence += 2 * exchange.sent;  // forward and backward
+  if (mesh.sequence == 1) return traffic;
+  for (const ExchangeCost& exchange : exchanges) {
+    // Forward and backward, to each of the others.
+    traffic.sequence += 2 * (mesh.sequence - 1) * rank.batch * exchange.bytes(rank.length);
   }
   return traffic;
+}
+
+std::vector<ExchangeCost> exchanges_of(const Recipe& recipe, const Registry& registry) {
+  std::vector<ExchangeCost> exchanges;
+  Place place{.width = recipe.model.width,
+              .layers = static_cast<int64_t>(recipe.model.blocks.size())};
+  for (const auto& block : recipe.model.blocks) {
+    for (const BranchRecipe& branch : block)
+      exchanges.push_back(
+          exchange_cost(branch, recipe.model, registry, place, activations(recipe)));
+    ++place.layer;
+  }
+  return exchanges;
 }
 
 double bandwidth(const Machine& machine, int64_t ranks) {
@@ -111,7 +123,7 @@ bool comes_first(const MeshPlan& a, const MeshPlan& b) {
 
 PlannedTraffic planned_traffic(const Recipe& recipe, const Registry& registry, const Mesh& mesh) {
   const Workload rank = task_workload(recipe, registry).of_rank(mesh);
-  return traffic_of(meta_model(recipe, registry), rank, mesh, activations(recipe));
+  return traffic_of(meta_model(recipe, registry), exchanges_of(recipe, registry), rank, mesh);
 }
 
 const char* limit_name(Limit limit) {
@@ -151,14 +163,15 @@ Planner::Planner(const Recipe& recipe, const Registry& registry)
       task_(of_any_size(task_workload(recipe, registry))),
       model_(recipe.model, registry, at::TensorOptions().dtype(at::kFloat).device(at::kMeta),
              activations(recipe)),
-      account_(recipe, registry, task_.workload) {}
+      account_(recipe, registry, task_.workload),
+      exchanges_(account_.exchanges()) {}
 
 std::optional<std::string> Planner::obstacle(const Mesh& mesh) const {
   const Workload& step = task_.workload;
   if (const auto reason = echo::obstacle(mesh, step.batch, step.length)) return reason;
   for (const Branch* branch : model_.branches()) {
     if (mesh.sequence > 1 && !shares_sequences(branch->mixer()))
-      return "the mixer of " + branch->name() + " cannot read a part of a sequence";
+      return "the mixer of " + branch->name() + " cannot share a sequence";
   }
   return std::nullopt;
 }
@@ -180,7 +193,7 @@ Plan Planner::plan(const Machine& machine) const {
 MeshPlan Planner::plan(const Mesh& mesh, const Machine& machine) const {
   MeshPlan plan{.mesh = mesh,
                 .memory = memory(mesh),
-                .traffic = traffic_of(model_, task_.of_rank(mesh), mesh, activations(recipe_)),
+                .traffic = traffic_of(model_, exchanges_, task_.of_rank(mesh), mesh),
                 .time = time(mesh, machine)};
   plan.fits = plan.memory.peak <= machine.memory;
   plan.limit = limit_of(plan);
@@ -221,7 +234,7 @@ PlannedTime Planner::time(const Mesh& mesh, const Machine& machine) const {
   if (mesh.ranks() == 1) return time;
 
   const Workload rank = task_.of_rank(mesh);
-  const PlannedTraffic traffic = traffic_of(model_, rank, mesh, activations(recipe_));
+  const PlannedTraffic traffic = traffic_of(model_, exchanges_, rank, mesh);
   const double between = bandwidth(machine, mesh.ranks());
   const auto buckets = static_cast<int64_t>(bucket_bytes(model_).size());
   // Only the last part's backward pass has finished gradients to send.
@@ -230,11 +243,10 @@ PlannedTime Planner::time(const Mesh& mesh, const Machine& machine) const {
   time.parameters = seconds(traffic.parameters, mesh.zero > 0 ? buckets : 0, between);
   time.control = seconds(traffic.control, static_cast<int64_t>(control_sums(mesh).size()), between);
   if (mesh.sequence > 1) {
-    const auto exchanging = std::count_if(
-        model_.branches().begin(), model_.branches().end(),
-        [](const Branch* branch) { return branch->mixer().traits().memory != Memory::none; });
+    int64_t operations = 0;
+    for (const ExchangeCost& exchange : exchanges_) operations += exchange.operations;
     time.sequence =
-        seconds(traffic.sequence, 2 * exchanging * rank.turns(), bandwidth(machine, mesh.sequence));
+        seconds(traffic.sequence, 2 * operations * rank.turns(), bandwidth(machine, mesh.sequence));
   }
   return time;
 }

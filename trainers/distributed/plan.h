@@ -121,6 +121,7 @@ class Planner {
   TaskWorkload task_;
   Model model_;  // on the meta device
   Account account_;
+  std::vector<ExchangeCost> exchanges_;  // by branch
 };
 
 }  // namespace echo

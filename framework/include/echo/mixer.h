@@ -25,6 +25,7 @@ struct Traits {
   bool lengths = true;        // honours Span::lengths
   bool bfloat16 = true;       // x may be bfloat16
   bool needs_prefix = false;  // reads Span::prefix: the task must supply it
+  bool stretch = false;       // honours Span::stretch
   int64_t state_version = 1;  // grows when the state's layout or meaning changes
 };
 

@@ -8,6 +8,10 @@
 // dtype of x, and compute in float32 (float64 for float64 x) whatever it is. On the CPU they are
 // fused kernels with a derivative of their own (no second derivative); on other devices, and as the
 // reference in the tests, LibTorch's operators.
+//
+// Those that read a Span honour its stretch: every part of a sequence goes on from the parts before
+// it, and no memory is given but where it says so. Each makes one exchange, of a size that does not
+// depend on T.
 namespace echo {
 
 // x / sqrt(mean(x^2) + eps) * weight over the last axis. weight: of its size, or undefined (ones).
@@ -37,7 +41,8 @@ Rotation rotation(const at::Tensor& positions, const at::Tensor& frequencies, at
 at::Tensor rotate(const at::Tensor& heads, const Rotation& rotation);
 
 // y_t = bias + sum_{i<W} weight_i x_{t-W+1+i}, per channel; a start empties the memory before its
-// token, padding leaves it alone (span.starts, span.lengths; nothing else of span is read).
+// token, padding leaves it alone (span.starts, span.lengths). With a span.stretch, `memory` may be
+// what Stretch::halo gave of W - 1 tokens, (B, C, W - 1); else it is fetched.
 struct Convolved {
   at::Tensor y;       // (B, T, C)
   at::Tensor memory;  // (B, C, W - 1): the last inputs, oldest first; dtype of the memory given
@@ -83,7 +88,8 @@ enum class OwnToken { read, skipped };
 
 // x (B, T, R, H, P); a (B, T, H), at most 0; b, c (B, T, R, G, N); memory (B, H, P, N) or undefined
 // (zeros; no memory is returned then); head h reads group h / (H / G). R inputs and outputs share a
-// token: 1, but in MIMO models. All of one dtype, float32 or float64.
+// token: 1, but in MIMO models. All of one dtype, float32 or float64. With a span.stretch, memory
+// is what is added to that of the parts before.
 Scanned state_space_scan(const at::Tensor& x, const at::Tensor& a, const at::Tensor& b,
                          const at::Tensor& c, const at::Tensor& memory, const Span& span,
                          OwnToken own = OwnToken::read);

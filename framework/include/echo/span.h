@@ -34,6 +34,8 @@ class Probe {
   virtual void loss(const std::string& name, const at::Tensor& scalar) = 0;
 };
 
+class Stretch;  // echo/stretch.h
+
 // Which part of which sequences a forward pass reads. Made by the framework only; the pointers
 // outlive the call.
 struct Span {
@@ -44,6 +46,8 @@ struct Span {
   const Offsets* offsets = nullptr;  // both on the host; set whenever one of them is defined
   at::Tensor
       prefix;  // (B, T) bool: tokens that a mixer may read as a whole; only if the task supplies it
+  Stretch* stretch = nullptr;  // the ranks that hold the other parts of these sequences, where the
+                               // mixer's traits claim it and state is null; null: they are all here
   Probe* probe = nullptr;
 };
 

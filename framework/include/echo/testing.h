@@ -41,7 +41,7 @@ struct CheckResult {
 };
 
 // Ids in the order of the checks: fields, alive, shape, causal, batch, split, starts, grad, state,
-// dtypes, threads, flops.
+// dtypes, threads, ranks, flops.
 std::vector<std::string> mixer_checks();
 
 // Runs the checks over fresh instances of one kind, on the CPU. Every parameter is drawn anew at a

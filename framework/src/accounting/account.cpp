@@ -1,7 +1,6 @@
 #include "framework/src/accounting/account.h"
 
 #include "framework/src/ranks/buckets.h"
-#include "framework/src/ranks/exchange.h"
 #include "framework/src/recipe/describe.h"
 #include "framework/src/recipe/kinds.h"
 
@@ -84,6 +83,8 @@ void Account::add_branches(const Registry& registry) {
         const Place place{.width = recipe_.model.width, .layer = block, .layers = blocks};
         branch_costs_.push_back(
             branch_cost(branch, recipe_.model, registry, place, activations_, workload_));
+        exchange_costs_.push_back(
+            exchange_cost(branch, recipe_.model, registry, place, activations_));
       }
       const std::string& name = model_.branches()[branches_.size()]->name();
       branches_.push_back(layer(name, branch.mixer.kind, {name + "."}));
@@ -150,15 +151,16 @@ struct Account::Step {
       forward.push_back(cost.forward.at({rows, length}));
       backward.push_back(cost.backward.at({rows, length}));
     }
-    for (size_t i = 0; i < account.branches_.size(); ++i) {
-      const SequenceExchange exchange =
-          sequence_exchange(account.model_.branches()[i]->mixer(), rows, length, workload.sequence,
-                            account.activations_);
-      const size_t cost = account.branches_[i].branch_cost;
-      branches.push_back({forward[cost], backward[cost], forward[cost].last - hidden});
-      branches.back().forward.peak += exchange.passing + exchange.kept;
-      branches.back().backward.peak += exchange.passing + exchange.kept;
-      branches.back().kept += exchange.kept;
+    for (const Layer& layer : account.branches_) {
+      const size_t cost = layer.branch_cost;
+      // All parts of what ranks exchange, for the backward pass, and once more on their way.
+      const int64_t gathered =
+          workload.sequence > 1
+              ? workload.sequence * rows * account.exchange_costs_[cost].bytes(length)
+              : 0;
+      branches.push_back({forward[cost], backward[cost], forward[cost].last - hidden + gathered});
+      branches.back().forward.peak += 2 * gathered;
+      branches.back().backward.peak += 2 * gathered;
     }
   }
 
@@ -202,6 +204,12 @@ std::vector<LayerAccount> Account::layers(const Workload& workload, int64_t cont
   add_shares(layers.back(), head_, workload, shares);
   layers.back().activations = step.head.last - step.final_norm.last + step.hidden;
   return layers;
+}
+
+std::vector<ExchangeCost> Account::exchanges() const {
+  std::vector<ExchangeCost> exchanges;
+  for (const Layer& layer : branches_) exchanges.push_back(exchange_costs_[layer.branch_cost]);
+  return exchanges;
 }
 
 int64_t Account::peak(int64_t batch, int64_t length) const {

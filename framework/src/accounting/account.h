@@ -1,5 +1,6 @@
 #pragma once
 
+#include "framework/src/accounting/exchange_cost.h"
 #include "framework/src/accounting/owned_state.h"
 #include "framework/src/accounting/passes.h"
 #include "framework/src/accounting/workload.h"
@@ -54,6 +55,9 @@ class Account {
   int64_t peak(int64_t batch, int64_t length) const;
   int64_t peak(const Workload& workload) const;
 
+  // By branch, from bottom to top.
+  std::vector<ExchangeCost> exchanges() const;
+
   // The most samples of the workload's length, or tokens of the workload's batch, whose step takes
   // no more than `bytes`; 0: not even one.
   int64_t largest_batch(int64_t bytes) const;
@@ -85,6 +89,7 @@ class Account {
   OptimizerCost optimizer_;
   FrameCost frame_;
   std::vector<BranchCost> branch_costs_;
+  std::vector<ExchangeCost> exchange_costs_;  // like branch_costs_
   std::vector<Layer> branches_;
   Layer embedding_, final_norm_, head_;
 };

@@ -10,16 +10,18 @@
 
 namespace echo {
 
-// Masks of dropout: every sample of the run has its own stream, so they depend on no batch size or
-// rank.
+// Masks of dropout: every sample of the run has its own streams, one for every few thousand tokens,
+// so they depend on no batch size or rank.
 struct Dropout {
   uint64_t seed = 0;
   int64_t first_sample = 0;  // index in the run of the batch's first row
 };
 
 // x times a mask that keeps a share of 1 - rate of its numbers and makes them larger by as much.
-// `site` names the place in the model. x itself where rate is 0 or masks is null.
-at::Tensor dropped(const at::Tensor& x, double rate, const std::string& site, const Dropout* masks);
+// `site` names the place in the model; x begins with token `first_token` of its samples. x itself
+// where rate is 0 or masks is null.
+at::Tensor dropped(const at::Tensor& x, double rate, const std::string& site, const Dropout* masks,
+                   int64_t first_token = 0);
 
 // What went wrong in a mixer of a plugin; the message names the kind, the place in the model and
 // the file. Mixers of the program throw what they throw.

@@ -1,5 +1,7 @@
 #include "framework/src/model/model.h"
 
+#include <echo/stretch.h>
+
 #include <algorithm>
 
 #include <ATen/ATen.h>
@@ -96,18 +98,22 @@ at::Tensor Model::embed(const at::Tensor& tokens, const ModelSpan& span) const {
   at::Tensor x = at::embedding(embedding_, tokens);
   if (recipe_.embedding_scale != 1) x = x * recipe_.embedding_scale;
   if (positions_.defined()) {
-    const int64_t before = span.state ? span.state->tokens.longest() : 0;
+    const int64_t before = span.state     ? span.state->tokens.longest()
+                           : span.stretch ? span.stretch->longest()
+                                          : 0;
     if (before + tokens.size(1) > positions_.size(0)) {
       throw Error("the model has learned positions for " + std::to_string(positions_.size(0)) +
                   " tokens, and " + std::to_string(before + tokens.size(1)) +
                   " are asked for; shorten the text or train with a larger " +
                   "model.positions.length");
     }
-    const at::Tensor position =
-        span.state ? span.state->tokens.position() : at::zeros({tokens.size(0)}, tokens.options());
+    const at::Tensor position = span.state     ? span.state->tokens.position()
+                                : span.stretch ? span.stretch->position()
+                                               : at::zeros({tokens.size(0)}, tokens.options());
     x = x + at::embedding(positions_, token_positions(position, span.starts, tokens.size(1)));
   }
-  return dropped(x.to(activations_), recipe_.dropout, "embedding", span.dropout);
+  return dropped(x.to(activations_), recipe_.dropout, "embedding", span.dropout,
+                 span.stretch ? span.stretch->tokens_before() : 0);
 }
 
 at::Tensor Model::hidden(const at::Tensor& tokens, const ModelSpan& span) {
@@ -119,6 +125,7 @@ at::Tensor Model::hidden(const at::Tensor& tokens, const ModelSpan& span) {
                      .lengths = span.lengths,
                      .offsets = span.offsets,
                      .prefix = span.prefix,
+                     .stretch = span.stretch,
                      .probe = span.probe};
     x = (*branches_[i])(x, inner, span.dropout);
   }

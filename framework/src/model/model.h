@@ -29,6 +29,7 @@ struct ModelSpan {
   at::Tensor lengths;
   at::Tensor prefix;
   const Offsets* offsets = nullptr;
+  Stretch* stretch = nullptr;
   Probe* probe = nullptr;
   const Dropout* dropout = nullptr;  // null: no dropout
 };

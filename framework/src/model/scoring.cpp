@@ -38,12 +38,52 @@ PlacedBatch place(const Batch& batch, at::Device device) {
   return placed;
 }
 
+PlacedBatch place_part(const Batch& whole, int64_t rank, int64_t ranks, at::Device device) {
+  const int64_t length = whole.inputs.size(1);
+  const Offsets offsets = host_offsets(whole.starts, whole.lengths, whole.inputs.size(0), length);
+  const Part part = part_of(offsets, length, rank, ranks, device);
+  const auto cut = [&](const at::Tensor& tensor) {
+    return tensor.defined() ? tensor.narrow(1, part.first(), part.count()) : tensor;
+  };
+  PlacedBatch placed =
+      place({cut(whole.inputs), cut(whole.labels), cut(whole.starts),
+             whole.lengths.defined() ? (whole.lengths - part.first()).clamp(0, part.count())
+                                     : whole.lengths,
+             cut(whole.prefix), whole.slice},
+            device);
+  placed.part = part;
+  return placed;
+}
+
 at::Tensor loss_sum(Model& model, const PlacedBatch& batch, const ModelSpan& span) {
   const at::Tensor hidden = model.hidden(batch.batch.inputs, span);
   const at::Tensor rows = hidden.flatten(0, 1).index_select(0, batch.scored);
   const at::Tensor logits = model.logits(rows);
   if (span.probe) span.probe->record("logits", logits);
   return at::cross_entropy_loss(logits, batch.targets, {}, at::Reduction::Sum);
+}
+
+Evaluator::Result score(Model& model, const PlacedBatch& placed, const ModelSpan& span) {
+  c10::NoGradGuard no_grad;
+  const at::Tensor& labels = placed.batch.labels;
+  const at::Tensor rows = model.hidden(placed.batch.inputs, span)
+                              .flatten(0, 1)
+                              .index_select(0, placed.scored);
+  const at::Tensor log_probability =
+      at::zeros({labels.numel()}, rows.options().dtype(at::kFloat));
+  const at::Tensor prediction = at::full({labels.numel()}, -100, placed.scored.options());
+  const int64_t step = std::max<int64_t>(1, kLogitsAtOnce / model.vocabulary());
+  for (int64_t first = 0; first < placed.scored_count; first += step) {
+    const int64_t count = std::min(step, placed.scored_count - first);
+    const at::Tensor where = placed.scored.narrow(0, first, count);
+    const at::Tensor logits = model.logits(rows.narrow(0, first, count));
+    const at::Tensor targets = placed.targets.narrow(0, first, count).unsqueeze(1);
+    const at::Tensor scores = logits.log_softmax(-1).gather(1, targets).squeeze(1);
+    log_probability.index_copy_(0, where, scores.to(at::kFloat));
+    prediction.index_copy_(0, where, logits.argmax(-1));
+  }
+  return {log_probability.view(labels.sizes()).to(at::kCPU),
+          prediction.view(labels.sizes()).to(at::kCPU)};
 }
 
 ModelEvaluator::ModelEvaluator(Model& model, int64_t batch_size, Progress progress)
@@ -54,26 +94,8 @@ void ModelEvaluator::progress(int64_t done, int64_t total) {
 }
 
 Evaluator::Result ModelEvaluator::score(const Batch& batch) {
-  c10::NoGradGuard no_grad;
   const PlacedBatch placed = place(batch, model_.device());
-  const at::Tensor rows = model_.hidden(placed.batch.inputs, placed.span())
-                              .flatten(0, 1)
-                              .index_select(0, placed.scored);
-  const at::Tensor log_probability =
-      at::zeros({batch.labels.numel()}, rows.options().dtype(at::kFloat));
-  const at::Tensor prediction = at::full({batch.labels.numel()}, -100, placed.scored.options());
-  const int64_t step = std::max<int64_t>(1, kLogitsAtOnce / model_.vocabulary());
-  for (int64_t first = 0; first < placed.scored_count; first += step) {
-    const int64_t count = std::min(step, placed.scored_count - first);
-    const at::Tensor where = placed.scored.narrow(0, first, count);
-    const at::Tensor logits = model_.logits(rows.narrow(0, first, count));
-    const at::Tensor targets = placed.targets.narrow(0, first, count).unsqueeze(1);
-    const at::Tensor scores = logits.log_softmax(-1).gather(1, targets).squeeze(1);
-    log_probability.index_copy_(0, where, scores.to(at::kFloat));
-    prediction.index_copy_(0, where, logits.argmax(-1));
-  }
-  return {log_probability.view(batch.labels.sizes()).to(at::kCPU),
-          prediction.view(batch.labels.sizes()).to(at::kCPU)};
+  return echo::score(model_, placed, placed.span());
 }
 
 }  // namespace echo

@@ -3,6 +3,7 @@
 
 #include <echo/ops.h>
 #include <echo/parallel.h>
+#include <echo/stretch.h>
 
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -306,6 +307,10 @@ Convolved causal_convolution(const at::Tensor& x, const at::Tensor& weight, cons
   ECHO_CHECK(x.dim() == 3 && weight.dim() == 3 && weight.size(0) == x.size(2) &&
                  weight.size(1) == 1 && (!memory.defined() || memory.size(2) == weight.size(2) - 1),
              "a convolution of " << x.sizes() << " by " << weight.sizes());
+  if (span.stretch && !memory.defined() && weight.size(2) > 1) {
+    Arrival before = span.stretch->halo(x, weight.size(2) - 1, "inputs of a convolution");
+    return {causal_convolution(x, weight, bias, before.finish().transpose(1, 2), span).y, memory};
+  }
   at::Tensor y;
   if (!ops::has_kernel(x)) {
     y = composed(x, weight, bias, memory, span.starts);
@@ -315,7 +320,8 @@ Convolved causal_convolution(const at::Tensor& x, const at::Tensor& weight, cons
   } else {
     y = convolved(x, laid_out(x, weight, bias, memory, span.starts));
   }
-  return {y, memory.defined() ? next_memory(x, memory, span) : memory};
+  const bool goes_on = memory.defined() && !span.stretch;
+  return {y, goes_on ? next_memory(x, memory, span) : at::Tensor()};
 }
 
 }  // namespace echo

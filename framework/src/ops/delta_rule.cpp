@@ -1,9 +1,11 @@
+#include "framework/src/ops/borders.h"
 #include "framework/src/ops/chunks.h"
 #include "framework/src/ops/delta_chunks.h"
 #include "framework/src/ops/delta_step.h"
 #include "framework/src/ops/kernel.h"
 
 #include <echo/ops.h>
+#include <echo/stretch.h>
 
 #include <algorithm>
 #include <vector>
@@ -93,6 +95,22 @@ Attended attend_pieces(const DeltaInputs& in) {
   return {outputs.size() == 1 ? outputs[0] : at::cat(outputs, 1), now};
 }
 
+// Padding changes no memory then; sets the starts that count.
+void clear_padding(DeltaInputs& in, const Span& span) {
+  in.starts = span.starts;
+  if (!span.lengths.defined()) return;
+  const Tensor pad = padding(span.lengths, in.q.size(1));
+  const auto clear = [&](Tensor& x) {
+    if (x.defined()) x = ops::cleared(x, pad);
+  };
+  clear(in.k);
+  clear(in.v);
+  clear(in.g);
+  clear(in.beta);
+  if (in.starts.defined()) in.starts = in.starts.logical_and(pad.logical_not());
+}
+
+// A stretch that is whole, or a part that knows what came before it.
 Attended attend(DeltaInputs in, const Span& span) {
   const bool memory = in.memory.defined();
   const int64_t length = in.q.size(1);
@@ -101,20 +119,7 @@ Attended attend(DeltaInputs in, const Span& span) {
     const Tensor kept = writable(in.memory);
     return {ops::recur_in_place(in.q, in.k, in.v, in.g, in.beta, kept, span), kept};
   }
-  in.starts = span.starts;
-  if (span.lengths.defined()) {
-    const Tensor pad = padding(span.lengths, length);
-    const auto cleared = [&](const Tensor& x) {
-      if (!x.defined()) return x;
-      const Tensor mask = pad.unsqueeze(2);
-      return x.masked_fill(x.dim() == 4 ? mask.unsqueeze(3) : mask, 0);
-    };
-    in.k = cleared(in.k);
-    in.v = cleared(in.v);
-    in.g = cleared(in.g);
-    in.beta = cleared(in.beta);
-    if (in.starts.defined()) in.starts = in.starts.logical_and(pad.logical_not());
-  }
+  clear_padding(in, span);
   Attended attended = attend_pieces(in);
   if (!memory) attended.memory = Tensor();
   return attended;
@@ -128,6 +133,48 @@ Tensor repeated(const Tensor& x, int64_t heads) {
       .flatten(2, 3);
 }
 
+// A part of a sequence under the delta rule, whose transition is a matrix: behind the values stand
+// zeros, and behind an empty memory the identity, so that the same recurrence gives what leads from
+// the memory before the part to the one after it, and to every output. There is nothing left to do
+// while the exchange is on its way.
+Attended correct_part(DeltaInputs in, const Span& span) {
+  const int64_t batch = in.q.size(0), length = in.q.size(1), heads = in.v.size(2);
+  const int64_t keys = in.q.size(3), values = in.v.size(3);
+  const at::TensorOptions kind = in.v.options();
+  in.v = at::cat({in.v, at::zeros({batch, length, heads, keys}, kind)}, 3);
+  in.memory = at::cat({at::zeros({keys, values}, kind), at::eye(keys, kind)}, 1)
+                  .expand({batch, heads, keys, values + keys})
+                  .contiguous();
+  const Attended wide = attend(in, span);
+  const auto part = [&](const Tensor& x) { return x.split_with_sizes({values, keys}, 3); };
+  const std::vector<Tensor> memories = part(wide.memory), outputs = part(wide.o);
+  const Tensor before =
+      span.stretch->prefix_compose(memories[1], memories[0], "the state of a delta rule").finish();
+  return {outputs[0] + at::matmul(outputs[1].transpose(1, 2), before).transpose(1, 2), Tensor()};
+}
+
+// A part of a sequence under gated linear attention, whose transition is a decay per row: it and
+// what the part adds are on their way while its own tokens read each other. k, v, g of groups.
+Attended attend_part(DeltaInputs in, const Span& span) {
+  const int64_t heads = in.q.size(2);
+  const auto repeated_heads = [&](const Tensor& x) { return repeated(x, heads); };
+  clear_padding(in, span);
+  const ops::Borders borders(in.starts);
+  const Tensor leaving = ops::cleared(ops::sums_behind(in.g).exp(), borders.cut_out);
+  const Tensor across = ops::cleared(in.g.sum(1).exp(), borders.broken);  // (B, G, K)
+  const Tensor added = at::matmul((in.k * leaving).permute({0, 2, 3, 1}), in.v.transpose(1, 2));
+  Arrival arriving =
+      span.stretch->prefix_compose(across, added, "the state of gated linear attention");
+  const Tensor o =
+      attend({in.q, repeated_heads(in.k), repeated_heads(in.v), repeated_heads(in.g), {}, {}, {}},
+             span)
+          .o;
+  const Tensor entering = ops::cleared(in.g.cumsum(1).exp(), borders.cut_in);
+  const Tensor reading = (in.q * repeated_heads(entering)).transpose(1, 2);
+  const Tensor before = ops::repeat_groups(arriving.finish(), heads);
+  return {o + at::matmul(reading, before).transpose(1, 2), Tensor()};
+}
+
 }  // namespace
 
 Attended gated_delta_rule(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& g,
@@ -136,15 +183,16 @@ Attended gated_delta_rule(const Tensor& q, const Tensor& k, const Tensor& v, con
   ECHO_CHECK(q.dim() == 4 && q.sizes() == k.sizes() && heads % q.size(2) == 0 &&
                  beta.size(2) == heads && (!g.defined() || g.size(2) == heads),
              "a delta rule of " << q.sizes() << ", " << k.sizes() << ", " << v.sizes());
+  ECHO_CHECK(!span.stretch || !memory.defined(), "a memory beside other ranks");
   const bool channels = g.defined() && g.dim() == 4;
-  return attend({channels ? repeated(q, heads) : q,
-                 channels ? repeated(k, heads) : k,
-                 v,
-                 g,
-                 beta,
-                 memory,
-                 {}},
-                span);
+  return (span.stretch ? correct_part : attend)({channels ? repeated(q, heads) : q,
+                                                 channels ? repeated(k, heads) : k,
+                                                 v,
+                                                 g,
+                                                 beta,
+                                                 memory,
+                                                 {}},
+                                                span);
 }
 
 Attended gated_linear_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& g,
@@ -154,6 +202,8 @@ Attended gated_linear_attention(const Tensor& q, const Tensor& k, const Tensor& 
                  q.size(3) == k.size(3),
              "gated linear attention of " << q.sizes() << ", " << k.sizes() << ", " << v.sizes()
                                           << ", " << g.sizes());
+  ECHO_CHECK(!span.stretch || !memory.defined(), "a memory beside other ranks");
+  if (span.stretch) return attend_part({q, k, v, g, {}, {}, {}}, span);
   return attend({q, repeated(k, heads), repeated(v, heads), repeated(g, heads), {}, memory, {}},
                 span);
 }

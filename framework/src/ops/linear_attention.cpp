@@ -1,7 +1,9 @@
+#include "framework/src/ops/borders.h"
 #include "framework/src/ops/kernel.h"
 #include "framework/src/ops/reference.h"
 
 #include <echo/ops.h>
+#include <echo/stretch.h>
 
 #include <algorithm>
 
@@ -163,6 +165,21 @@ Attended attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
           memory.defined() ? now : at::Tensor()};
 }
 
+// A part of a sequence: what it adds to the memory is on its way while its own tokens read each
+// other. q (B, H, T, K), k (B, T, G, K), v (B, T, G, V).
+Attended attend_part(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const at::Tensor& starts, Stretch& stretch) {
+  const int64_t heads = q.size(1);
+  const ops::Borders borders(starts);
+  const at::Tensor added = at::matmul(ops::cleared(k, borders.cut_out).permute({0, 2, 3, 1}),
+                                      v.transpose(1, 2));  // (B, G, K, V)
+  Arrival arriving = stretch.prefix_sum(added, "the state of linear attention");
+  Attended attended = attend(q, heads_first(k, heads), heads_first(v, heads), at::Tensor(), starts);
+  const at::Tensor reading = ops::cleared(q.transpose(1, 2), borders.cut_in).transpose(1, 2);
+  attended.o = attended.o + at::matmul(reading, ops::repeat_groups(arriving.finish(), heads));
+  return attended;
+}
+
 }  // namespace
 
 Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -177,8 +194,10 @@ Attended linear_attention(const at::Tensor& q, const at::Tensor& k, const at::Te
     key = k.masked_fill(pad.view({q.size(0), q.size(1), 1, 1}), 0);
     if (starts.defined()) starts = starts.logical_and(pad.logical_not());
   }
-  Attended attended =
-      attend(q.transpose(1, 2), heads_first(key, heads), heads_first(v, heads), memory, starts);
+  ECHO_CHECK(!span.stretch || !memory.defined(), "a memory beside other ranks");
+  Attended attended = span.stretch ? attend_part(q.transpose(1, 2), key, v, starts, *span.stretch)
+                                   : attend(q.transpose(1, 2), heads_first(key, heads),
+                                            heads_first(v, heads), memory, starts);
   attended.o = attended.o.transpose(1, 2);
   return attended;
 }

@@ -1,9 +1,11 @@
+#include "framework/src/ops/borders.h"
 #include "framework/src/ops/chunks.h"
 #include "framework/src/ops/kernel.h"
 #include "framework/src/ops/reference.h"
 
 #include <echo/ops.h>
 #include <echo/parallel.h>
+#include <echo/stretch.h>
 #include <echo/vectors.h>
 
 #include <algorithm>
@@ -318,6 +320,31 @@ Scanned scan_pieces(const Tensor& x, const Tensor& a, const Tensor& b, const Ten
   return {outputs.size() == 1 ? outputs[0] : at::cat(outputs, 1), now};
 }
 
+// A part of a sequence: its transition and what it adds to the memory are on their way while its
+// own tokens are scanned. As scan_pieces; no memory is returned.
+Scanned scan_part(const Tensor& x, const Tensor& a, const Tensor& b, const Tensor& c,
+                  const Tensor& memory, const Tensor& starts, OwnToken own, Stretch& stretch) {
+  const Sizes sizes(x, b);
+  const std::vector<int64_t> shape = {sizes.batch, sizes.heads, sizes.width, sizes.state};
+  const ops::Borders borders(starts);
+  const auto rows = [&](const Tensor& tensor) {  // (B, G, T R, .)
+    return tensor.reshape({sizes.batch, sizes.length * sizes.ranks, sizes.groups, -1})
+        .transpose(1, 2);
+  };
+  const auto per_row = [](const Tensor& decay) { return decay.unsqueeze(2).unsqueeze(4); };
+  const Tensor leaving = ops::cleared(ops::sums_behind(a).exp(), borders.cut_out);  // (B, T, H)
+  const Tensor across = ops::cleared(a.sum(1).exp(), borders.broken);               // (B, H)
+  Tensor added = at::matmul(rows(x * per_row(leaving)).mT(), rows(b)).reshape(shape);
+  if (memory.defined()) added = added + across.unsqueeze(2).unsqueeze(3) * memory;
+  Arrival arriving = stretch.prefix_compose(across, added, "the state of a scan");
+
+  const Tensor y = scan_pieces(x, a, b, c, memory, starts, own).y;
+  const Tensor entering = ops::cleared(a.cumsum(1).exp(), borders.cut_in);
+  const Tensor incoming = arriving.finish().reshape({sizes.batch, sizes.groups, -1, sizes.state});
+  const Tensor read = at::matmul(rows(c), incoming.mT()).transpose(1, 2).reshape(x.sizes());
+  return {at::addcmul(y, read, per_row(entering)), Tensor()};
+}
+
 // One head of one row for one token, as the kernel sees it.
 template <class T>
 struct Step {
@@ -399,7 +426,8 @@ Scanned state_space_scan(const Tensor& x, const Tensor& a, const Tensor& b, cons
              "a state space scan of " << x.sizes() << ", " << a.sizes() << ", " << b.sizes() << ", "
                                       << c.sizes());
   const int64_t length = x.size(1);
-  if (memory.defined() && length <= kSteps && x.is_cpu() && !c10::GradMode::is_enabled()) {
+  if (memory.defined() && !span.stretch && length <= kSteps && x.is_cpu() &&
+      !c10::GradMode::is_enabled()) {
     const Tensor kept = writable(memory);
     const auto run = x.scalar_type() == at::kDouble ? scan_steps<double> : scan_steps<float>;
     return {run(x, a, b, c, kept, span, own), kept};
@@ -411,6 +439,7 @@ Scanned state_space_scan(const Tensor& x, const Tensor& a, const Tensor& b, cons
     decay = a.masked_fill(pad.unsqueeze(2), 0);
     if (starts.defined()) starts = starts.logical_and(pad.logical_not());
   }
+  if (span.stretch) return scan_part(input, decay, b, c, memory, starts, own, *span.stretch);
   Scanned scanned = scan_pieces(input, decay, b, c, memory, starts, own);
   if (!memory.defined()) scanned.memory = Tensor();
   return scanned;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -27,6 +28,14 @@ class Pending {
 
 // How many elements of a flat tensor belong to each rank, in order of rank.
 using Shares = std::vector<int64_t>;
+
+// Takes note of what was under way between ranks, and when. Called from any thread.
+class Recorder {
+ public:
+  virtual ~Recorder() = default;
+  virtual void exchanged(const std::string& purpose, std::chrono::steady_clock::time_point begin,
+                         std::chrono::steady_clock::time_point end, int64_t bytes) = 0;
+};
 
 // One process of a group of ranks that train one model together. Every rank calls the same
 // operations with the same shapes in the same order; `purpose` names one in errors and in traces
@@ -58,6 +67,12 @@ class Communicator {
 
   // The ranks that give the same colour, in the order of their rank here; shares the engine.
   virtual std::unique_ptr<Communicator> split(int64_t colour, const std::string& purpose) = 0;
+
+  // How long an operation may take from now on, in seconds.
+  virtual void limit(double) {}
+
+  // Notes every operation from now on, of its splits too; null ends that.
+  virtual void record(Recorder*) {}
 
   // Bytes that this rank has sent, as the usual algorithms do: in a ring of n ranks an all_reduce
   // of b bytes sends 2 (n - 1) / n b, a reduce_scatter or an all_gather (n - 1) / n b.

@@ -222,6 +222,14 @@ void RecipeChecker::check_traits(const KindChoice& mixer, const Place& where) {
                       "train.precision: the mixer '" + mixer.kind + "' (" + mixer.path +
                           ") does not work in bfloat16; write float32, or take another mixer");
   }
+  const int64_t sequence = recipe_.parallel.sequence;
+  if (sequence > 1 && (!traits.stretch || traits.needs_prefix)) {
+    throw ConfigError(mixer.where, subject +
+                                       "cannot share a sequence among ranks, which "
+                                       "parallel.sequence: " +
+                                       std::to_string(sequence) +
+                                       " asks for; take another mixer, or parallel.sequence: 1");
+  }
   for (const CheckedTask& task : tasks_) {
     const std::string owner = "the task '" + task.choice->kind + "' (" + task.choice->path + ")";
     if (traits.needs_prefix && !task.info.prefix) {

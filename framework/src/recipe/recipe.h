@@ -130,6 +130,7 @@ struct ParallelRecipe {
   int64_t sequence = 1;         // ranks that share every sequence
   int64_t zero = 0;             // 1: every rank keeps the optimiser's state of its own parameters
   double time_limit = 600;      // seconds
+  double grace = 30;            // seconds
 
   void visit(Fields& fields);
 };

@@ -22,6 +22,9 @@ void ParallelRecipe::visit(Fields& fields) {
          Range{.low = 0, .high = 1});
   fields("time_limit", time_limit,
          "seconds that a rank waits for the others before the run ends with an error", above(0));
+  fields("grace", grace,
+         "seconds that ranks have to save after a signal; later the last checkpoint stands",
+         above(0));
 }
 
 void NormRecipe::visit(Fields& fields) {

@@ -17,7 +17,7 @@ struct NamedCheck {
   Check check;
 };
 
-constexpr std::array<NamedCheck, 12> kChecks = {{{"fields", check_fields},
+constexpr std::array<NamedCheck, 13> kChecks = {{{"fields", check_fields},
                                                  {"alive", check_alive},
                                                  {"shape", check_shape},
                                                  {"causal", check_causal},
@@ -28,6 +28,7 @@ constexpr std::array<NamedCheck, 12> kChecks = {{{"fields", check_fields},
                                                  {"state", check_state},
                                                  {"dtypes", check_dtypes},
                                                  {"threads", check_threads},
+                                                 {"ranks", check_ranks},
                                                  {"flops", check_flops}}};
 
 // The checks' tensors are small: a second thread only waits, most of all on a busy machine. The

@@ -19,6 +19,7 @@ std::string check_grad(const Subject& subject);     // gradients equal central d
 std::string check_state(const Subject& subject);    // size, save and load, derived data, rows
 std::string check_dtypes(const Subject& subject);   // float32, bfloat16, long and extreme inputs
 std::string check_threads(const Subject& subject);  // two threads equal one
+std::string check_ranks(const Subject& subject);    // parts on ranks equal the whole on one
 std::string check_flops(const Subject& subject);    // stated operations are those of its products
 
 }  // namespace echo::testing

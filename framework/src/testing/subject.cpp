@@ -125,6 +125,7 @@ Outcome run(Mixer& mixer, const at::Tensor& x, const Feed& feed, std::optional<S
     const Offsets offsets = host_offsets(span.starts, span.lengths, batch, count);
     span.offsets = &offsets;
     span.prefix = prefix;
+    span.stretch = feed.stretch;
     outputs.push_back(mixer(x.narrow(1, first, count), span));
     first = bound;
   }

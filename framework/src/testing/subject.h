@@ -23,11 +23,12 @@ void expect_same_bits(const std::string& what, const at::Tensor& value,
 
 // How a sequence is fed to a mixer.
 struct Feed {
-  std::vector<int64_t> cuts;  // rising: a new stretch begins before these tokens
-  at::Tensor starts;          // (B, T) bool or undefined
-  at::Tensor lengths;         // (B) int64 or undefined
-  int64_t capacity = 0;       // of the state
-  bool stateless = false;     // no state at all; needs one stretch
+  std::vector<int64_t> cuts;   // rising: a new stretch begins before these tokens
+  at::Tensor starts;           // (B, T) bool or undefined
+  at::Tensor lengths;          // (B) int64 or undefined
+  int64_t capacity = 0;        // of the state
+  bool stateless = false;      // no state at all; needs one stretch
+  Stretch* stretch = nullptr;  // x is a part; without a state
 };
 
 struct Outcome {

@@ -1,5 +1,6 @@
 // A right mixer passes the kit, and for every check there is a wrong one that fails it.
 #include <echo/linear.h>
+#include <echo/stretch.h>
 #include <echo/testing.h>
 
 #include <cstring>
@@ -32,6 +33,7 @@ enum class Fault {
   rounds_its_memory,
   overflows,
   differs_in_threads,
+  ignores_other_ranks,
   states_less_work,
   throws,
 };
@@ -52,6 +54,7 @@ class Average final : public Mixer {
         project_(child("", std::make_unique<Linear>(
                                place.width, std::vector<LinearBlock>{{"project", place.width}},
                                place.options))) {
+    traits_.stretch = true;
     if (fault_ == Fault::dead_parameter) parameter("dead", {2}, init::ones());
   }
 
@@ -90,6 +93,8 @@ class Average final : public Mixer {
     if (fault_ == Fault::hidden_memory && span.state && span.state->longest() > 0) s = s_;
     at::Tensor decay = fault_ == Fault::wrong_gradient ? decay_.detach() + 0 * decay_ : decay_;
     if (fault_ == Fault::wrong_gradient) decay = decay + (decay_ - decay_.detach()) * 0.5;
+    if (span.stretch && fault_ != Fault::ignores_other_ranks)
+      s = arriving(wide, decay, span).finish();
     std::vector<at::Tensor> all;
     for (int64_t t = 0; t < x.size(1); ++t) {
       at::Tensor before = s;
@@ -114,6 +119,28 @@ class Average final : public Mixer {
       if (fault_ == Fault::hidden_memory) s_ = s.detach();
     }
     return at::stack(all, 1);
+  }
+
+  // s before this part: its tokens lead from s to transition s + added.
+  static Arrival arriving(const at::Tensor& wide, const at::Tensor& decay, const Span& span) {
+    at::Tensor transition = at::ones({wide.size(0), 1, wide.size(2)}, wide.options());
+    at::Tensor added = at::zeros_like(transition);
+    for (int64_t t = 0; t < wide.size(1); ++t) {
+      at::Tensor factor = decay.expand_as(transition), now = wide.narrow(1, t, 1) * (1 - decay);
+      const auto where = [&](const at::Tensor& rows, const at::Tensor& x, const at::Tensor& y) {
+        return at::where(rows.view({-1, 1, 1}), x, y);
+      };
+      if (span.starts.defined())
+        factor = where(span.starts.select(1, t), at::zeros_like(factor), factor);
+      at::Tensor next = factor * added + now, across = factor * transition;
+      const at::Tensor here =
+          span.lengths.defined() ? span.lengths > t : at::ones({wide.size(0)}, at::kBool);
+      added = where(here, next, added);
+      transition = where(here, across, transition);
+    }
+    // A head, whose rows are the channels.
+    Arrival memory = span.stretch->prefix_compose(transition, added.unsqueeze(3), "averages");
+    return Arrival([memory]() mutable { return memory.finish().squeeze(3).squeeze(1); });
   }
 
   Fault fault_;
@@ -229,6 +256,11 @@ TEST(ChecksTest, ThreadsFailsWhenAThreadDiffers) {
   EXPECT_THAT(failure(Fault::differs_in_threads, "threads"), HasSubstr("of a thread"));
 }
 
+TEST(ChecksTest, RanksFailsWhenThePartsBeforeAreIgnored) {
+  EXPECT_THAT(failure(Fault::ignores_other_ranks, "ranks"),
+              HasSubstr("y, one document, 2 ranks: RMS ratio"));
+}
+
 TEST(ChecksTest, FlopsFailsForHalfOfTheWork) {
   EXPECT_THAT(failure(Fault::states_less_work, "flops"), HasSubstr("its matrix products are"));
 }
@@ -311,7 +343,7 @@ TEST(ChecksTest, RefusesACheckThatDoesNotExist) {
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(),
                  "there is no check 'casual'; the checks of a mixer are fields, alive, shape, "
-                 "causal, batch, split, starts, grad, state, dtypes, threads, flops");
+                 "causal, batch, split, starts, grad, state, dtypes, threads, ranks, flops");
   }
 }
 

@@ -1,0 +1,239 @@
+#include "trainers/distributed/launch.h"
+
+#include "trainers/text.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+#include <ATen/ATen.h>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#ifdef ECHO_MPI
+#include "trainers/distributed/mpi_communicator.h"
+#endif
+#ifdef ECHO_NCCL
+#include "trainers/distributed/nccl_communicator.h"
+#endif
+
+namespace echo {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+// A whole number of the environment; -1 where there is none.
+int64_t number(const char* name) {
+  const std::string text = variable(name);
+  if (text.empty() || text.find_first_not_of("0123456789") != std::string::npos) return -1;
+  return std::strtoll(text.c_str(), nullptr, 10);
+}
+
+int64_t cores() {
+  cpu_set_t set;
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return CPU_COUNT(&set);
+}
+
+// The process group that signals are handed on to. A handler can reach nothing but globals.
+volatile pid_t launched = 0;
+
+void hand_on(int) {
+  if (launched > 0) ::kill(launched, SIGUSR1);
+}
+
+std::vector<std::string> mpirun_command(int64_t ranks, const std::vector<std::string>& arguments) {
+  std::vector<std::string> command = {"mpirun", "-n", std::to_string(ranks), "--bind-to", "none",
+                                      "--quiet", "--oversubscribe"};
+  if (::geteuid() == 0) command.emplace_back("--allow-run-as-root");
+  command.push_back(std::filesystem::read_symlink("/proc/self/exe"));
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return command;
+}
+
+// A group of its own: the terminal's Ctrl-C comes to this process, which hands it on gently. mpirun
+// itself would kill the ranks a second later.
+pid_t start(const std::vector<std::string>& command) {
+  std::vector<char*> words;
+  for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) throw Error(std::string("no process can be started: ") + std::strerror(errno));
+  if (child > 0) return child;
+  ::setpgid(0, 0);
+  const int nothing = ::open("/dev/null", O_RDONLY);
+  ::dup2(nothing, STDIN_FILENO);
+  ::execvp(words[0], words.data());
+  ::_exit(127);
+}
+
+int wait_for(pid_t child) {
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+constexpr const char* kEnd = "echo/end";  // the ranks' exit code, in torchrun's store
+
+c10::intrusive_ptr<c10d::TCPStore> torchrun_store(const Launch& launch) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<uint16_t>(number("MASTER_PORT"));
+  // The agent holds the store where it says so; elsewhere the first rank does.
+  options.isServer = variable("TORCHELASTIC_USE_AGENT_STORE") != "True" && launch.rank == 0;
+  options.waitWorkers = false;
+  return c10::make_intrusive<c10d::TCPStore>(variable("MASTER_ADDR"), options);
+}
+
+}  // namespace
+
+Launch find_launch() {
+  Launch launch;
+  if (number("OMPI_COMM_WORLD_SIZE") > 0) {
+    launch.by = Launch::By::mpirun;
+    launch.rank = number("OMPI_COMM_WORLD_RANK");
+    launch.ranks = number("OMPI_COMM_WORLD_SIZE");
+    launch.on_host = std::max<int64_t>(1, number("OMPI_COMM_WORLD_LOCAL_SIZE"));
+    launch.local_rank = std::max<int64_t>(0, number("OMPI_COMM_WORLD_LOCAL_RANK"));
+  } else if (number("WORLD_SIZE") > 0 && number("RANK") >= 0 && number("MASTER_PORT") > 0) {
+    launch.by = Launch::By::torchrun;
+    launch.rank = number("RANK");
+    launch.ranks = number("WORLD_SIZE");
+    launch.on_host = std::max<int64_t>(1, number("LOCAL_WORLD_SIZE"));
+    launch.local_rank = std::max<int64_t>(0, number("LOCAL_RANK"));
+  } else if (number("SLURM_PROCID") >= 0 && number("SLURM_STEP_NUM_TASKS") > 1) {
+    launch.by = Launch::By::srun;
+    launch.rank = number("SLURM_PROCID");
+    launch.ranks = number("SLURM_STEP_NUM_TASKS");
+    launch.on_host = std::max<int64_t>(1, number("SLURM_NTASKS_PER_NODE"));
+    launch.local_rank = std::max<int64_t>(0, number("SLURM_LOCALID"));
+  }
+  launch.restarted = number("TORCHELASTIC_RESTART_COUNT") > 0 || number("SLURM_RESTART_COUNT") > 0;
+  return launch;
+}
+
+int64_t threads_per_rank(int64_t ranks_on_host) {
+  return std::max<int64_t>(1, cores() / std::max<int64_t>(1, ranks_on_host));
+}
+
+#ifdef ECHO_MPI
+
+std::unique_ptr<Communicator> join_ranks(const Launch& launch) {
+  std::unique_ptr<Communicator> ranks = mpi_communicator();
+  if (ranks->size() == launch.ranks) return ranks;
+  throw Error("srun started " + std::to_string(launch.ranks) + " tasks, and MPI sees " +
+              std::to_string(ranks->size()) + "; start them with `srun --mpi=pmix`");
+}
+
+void abandon_ranks(int code) { abandon_mpi(code); }
+
+#else
+
+std::unique_ptr<Communicator> join_ranks(const Launch&) {
+  throw Error("this build has no MPI; install the package libopenmpi-dev and build again with `rm " +
+              std::string("-r build && ./echo`"));
+}
+
+void abandon_ranks(int) {}
+
+#endif
+
+#ifdef ECHO_NCCL
+
+namespace {
+
+// The first rank's, which the others find through MPI.
+c10::intrusive_ptr<c10d::Store> shared_store(Communicator& on_cpu) {
+  c10d::TCPStoreOptions options;
+  options.waitWorkers = false;
+  std::array<char, 256> host{};
+  const at::Tensor address = at::zeros({257}, at::kLong);
+  c10::intrusive_ptr<c10d::TCPStore> store;
+  if (on_cpu.rank() == 0) {
+    ::gethostname(host.data(), host.size() - 1);
+    options.port = 0;
+    options.isServer = true;
+    store = c10::make_intrusive<c10d::TCPStore>(host.data(), options);
+    for (size_t i = 0; i < host.size(); ++i) address[static_cast<int64_t>(i)] = host[i];
+    address[256] = static_cast<int64_t>(store->getPort());
+  }
+  on_cpu.broadcast(address, 0, "the store's address")->wait();
+  if (on_cpu.rank() == 0) return store;
+  for (size_t i = 0; i < host.size(); ++i)
+    host[i] = static_cast<char>(address[static_cast<int64_t>(i)].item<int64_t>());
+  options.port = static_cast<uint16_t>(address[256].item<int64_t>());
+  return c10::make_intrusive<c10d::TCPStore>(host.data(), options);
+}
+
+}  // namespace
+
+std::unique_ptr<Communicator> join_gpu_ranks(const Launch& launch, Communicator* on_cpu) {
+  c10::intrusive_ptr<c10d::Store> store;
+  if (on_cpu) {
+    store = shared_store(*on_cpu);
+  } else {
+    // The agent's store outlives a restart of the ranks.
+    const std::string attempt = "echo-" + variable("TORCHELASTIC_RUN_ID") + "-" +
+                                variable("TORCHELASTIC_RESTART_COUNT");
+    store = c10::make_intrusive<c10d::PrefixStore>(attempt, torchrun_store(launch));
+  }
+  const at::Device device(at::kCUDA, static_cast<c10::DeviceIndex>(launch.local_rank));
+  return nccl_communicator(std::move(store), launch.rank, launch.ranks, device);
+}
+
+#else
+
+std::unique_ptr<Communicator> join_gpu_ranks(const Launch&, Communicator*) {
+  throw Error("this build has no CUDA; build one with `ECHO_CUDA=1 ./echo …`, or leave --device out");
+}
+
+#endif
+
+int run_ranks(int64_t ranks, const std::vector<std::string>& arguments) {
+#ifndef ECHO_MPI
+  join_ranks({});
+#endif
+  launched = start(mpirun_command(ranks, arguments));
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) std::signal(signal, hand_on);
+  const int code = wait_for(launched);
+  launched = 0;
+  if (code == 127)
+    throw Error("mpirun was not found; install the package openmpi-bin, or start the ranks yourself");
+  return code;
+}
+
+int run_ranks_under_torchrun(const Launch& launch, const std::vector<std::string>& arguments) {
+  if (launch.on_host != launch.ranks) {
+    throw ConfigError("torchrun started ranks on several machines, and " + std::to_string(launch.ranks) +
+                      " ranks on CPUs find each other through MPI; start them with mpirun or srun, "
+                      "or take GPUs with --device cuda");
+  }
+  const auto store = torchrun_store(launch);
+  if (launch.rank == 0) {
+    const int code = run_ranks(launch.ranks, arguments);
+    store->set(kEnd, std::vector<uint8_t>{static_cast<uint8_t>(code)});
+    std::this_thread::sleep_for(500ms);  // the others read it from the store that this one may hold
+    return code;
+  }
+  // The agent signals every process; what to do about it is the first one's.
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_IGN);
+  while (!store->check({kEnd})) std::this_thread::sleep_for(200ms);
+  return store->get(kEnd).front();
+}
+
+}  // namespace echo

@@ -1,0 +1,97 @@
+#include "trainers/distributed/ranks.h"
+
+#include "trainers/distributed/single_rank.h"
+
+#include <cstring>
+
+#include <ATen/ATen.h>
+
+namespace echo {
+
+namespace {
+
+at::Tensor bytes_of(const std::string& text) {
+  at::Tensor bytes = at::empty({static_cast<int64_t>(text.size())}, at::kByte);
+  std::memcpy(bytes.data_ptr(), text.data(), text.size());
+  return bytes;
+}
+
+std::string text_of(const at::Tensor& bytes) {
+  return {static_cast<const char*>(bytes.data_ptr()), static_cast<size_t>(bytes.numel())};
+}
+
+std::string ranks_text(int64_t count) {
+  return std::to_string(count) + (count == 1 ? " rank" : " ranks");
+}
+
+}  // namespace
+
+MeshShape mesh_shape(const Recipe& recipe, int64_t ranks) {
+  const ParallelRecipe& wanted = recipe.parallel;
+  const MeshShape shape{.data = wanted.data.value_or(std::max<int64_t>(1, ranks / wanted.sequence)),
+                        .sequence = wanted.sequence};
+  if (shape.size() != ranks) {
+    const std::string product = "parallel.data " +
+                                (wanted.data ? std::to_string(*wanted.data) : "null") +
+                                " and parallel.sequence " + std::to_string(wanted.sequence);
+    throw ConfigError(product + " make " + ranks_text(shape.size()) + ", and " +
+                      ranks_text(ranks) + (ranks == 1 ? " was" : " were") +
+                      " started; start as many with --ranks " + std::to_string(shape.size()) +
+                      " or mpirun, or change the numbers with --set parallel.data=… and --set "
+                      "parallel.sequence=…");
+  }
+  if (recipe.train.batch < shape.data) {
+    throw ConfigError("train.batch " + std::to_string(recipe.train.batch) +
+                      " has fewer samples than parallel.data has groups (" +
+                      std::to_string(shape.data) +
+                      "); take a larger batch, or more ranks for each sequence with --set "
+                      "parallel.sequence=…");
+  }
+  return shape;
+}
+
+Ranks::Ranks() : world_(single_rank()) {}
+
+Ranks::Ranks(std::unique_ptr<Communicator> world) : world_(std::move(world)) {
+  shape_.data = world_->size();
+}
+
+void Ranks::arrange(const MeshShape& shape) {
+  ECHO_CHECK(shape.size() == size());
+  shape_ = shape;
+  if (size() == 1) return;
+  barrier(*world_, "the start");
+  if (shape.sequence > 1) sequence_ = world_->split(data_rank(), "the ranks of a sequence");
+}
+
+bool Ranks::any(bool here, const std::string& purpose) {
+  if (size() == 1) return here;
+  const at::Tensor votes = at::full({1}, here ? 1.0 : 0.0, at::kFloat);
+  world_->all_reduce(votes, purpose)->wait();
+  return votes.item<float>() > 0;
+}
+
+std::vector<std::string> Ranks::gather(const std::string& text, const std::string& purpose) {
+  if (size() == 1) return {text};
+  const at::Tensor sizes = at::zeros({size()}, at::kLong);
+  sizes[rank()] = static_cast<int64_t>(text.size());
+  world_->all_gather(sizes, Shares(static_cast<size_t>(size()), 1), purpose)->wait();
+  const Shares shares(sizes.data_ptr<int64_t>(), sizes.data_ptr<int64_t>() + size());
+  const at::Tensor all = at::empty({sizes.sum().item<int64_t>()}, at::kByte);
+  const std::vector<at::Tensor> parts = all.split_with_sizes(shares);
+  parts[static_cast<size_t>(rank())].copy_(bytes_of(text));
+  world_->all_gather(all, shares, purpose)->wait();
+  std::vector<std::string> texts;
+  for (const at::Tensor& part : parts) texts.push_back(text_of(part));
+  return texts;
+}
+
+std::string Ranks::from_first(const std::string& text, const std::string& purpose) {
+  return gather(leads() ? text : "", purpose).front();
+}
+
+int64_t Ranks::bytes_sent() const {
+  return world_->bytes_sent() + (sequence_ ? sequence_->bytes_sent() : 0);
+}
+
+}  // namespace echo
