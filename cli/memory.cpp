@@ -39,7 +39,9 @@ struct Findings {
   std::string name;
   std::string precision;
   std::string missing;  // of the task's data
-  Workload workload;
+  Workload workload;    // of a whole step
+  Mesh mesh;
+  Workload rank;  // of the one that is counted
   int64_t context = 0;
   std::vector<LayerAccount> layers;
   int64_t predicted_peak = 0;
@@ -55,32 +57,48 @@ void check_room(int64_t predicted) {
               " to give; take a smaller --batch, or leave --measure out");
 }
 
+void check_mesh(const Mesh& mesh, const Workload& step) {
+  if (const auto reason = obstacle(mesh, step.batch, step.length)) {
+    throw ConfigError("the section parallel of the recipe shares out a step to " + mesh.text() +
+                      " ranks, and " + *reason +
+                      "; change it with --set parallel.data=… and --set parallel.sequence=…");
+  }
+}
+
 Findings find(Program& program, const MemoryArguments& arguments) {
   std::vector<std::string> set = arguments.set;
   if (arguments.batch) set.push_back("train.batch=" + std::to_string(*arguments.batch));
   const Recipe recipe = program.recipe(arguments.recipe, set);
   const Registry& registry = program.plugins().registry();
   TaskWorkload task = task_workload(recipe, registry);
-  if (arguments.length) task.workload.length = *arguments.length;
+  if (arguments.length) {
+    task.workload.length = *arguments.length;
+    task.scored.clear();
+  }
+  const Mesh mesh = mesh_of(recipe);
+  check_mesh(mesh, task.workload);
   task.workload.varies = arguments.fit.has_value();
   if (arguments.measure && !task.missing.empty()) throw ConfigError(task.missing);
 
-  const Account account(recipe, registry, task.workload);
+  const Workload rank = task.of_rank(mesh);
+  const Account account(recipe, registry, rank);
   Findings found{
       .name = recipe.name,
       .precision = recipe.train.precision == Precision::bfloat16 ? "bfloat16" : "float32",
       .missing = task.missing,
       .workload = task.workload,
+      .mesh = mesh,
+      .rank = rank,
       .context = arguments.context.value_or(task.workload.length)};
   found.layers = account.layers(found.context);
   found.predicted_peak = account.peak();
   if (arguments.measure) {
     check_room(found.predicted_peak);
-    found.measured_peak = measured_peak(recipe, registry);
+    found.measured_peak = measured_peak(recipe, registry, mesh);
   }
   if (arguments.fit) {
-    found.fit = {*arguments.fit, account.largest_batch(*arguments.fit),
-                 account.largest_length(*arguments.fit)};
+    found.fit = {*arguments.fit, account.largest_batch(*arguments.fit) * mesh.data,
+                 account.largest_length(*arguments.fit) * mesh.sequence};
   }
   return found;
 }
@@ -88,6 +106,7 @@ Findings find(Program& program, const MemoryArguments& arguments) {
 void add_bytes(Json& object, const LayerAccount& layer) {
   object["parameter_bytes"] = layer.parameters;
   object["gradient_bytes"] = layer.gradients;
+  object["bucket_bytes"] = layer.buckets;
   object["optimizer_bytes"] = layer.optimizer;
   object["activation_bytes"] = layer.activations;
   object["state_bytes"] = layer.state;
@@ -97,8 +116,14 @@ void add_bytes(Json& object, const LayerAccount& layer) {
 Json json_of(const Findings& found) {
   Json json = {{"recipe", found.name},
                {"batch", found.workload.batch},
-               {"batch_of_a_part", found.workload.rows()},
+               {"batch_of_a_part", found.rank.rows()},
                {"length", found.workload.length},
+               {"ranks", found.mesh.ranks()},
+               {"data", found.mesh.data},
+               {"sequence", found.mesh.sequence},
+               {"zero", found.mesh.zero},
+               {"rank_batch", found.rank.batch},
+               {"rank_length", found.rank.length},
                {"scored", found.workload.scored},
                {"context", found.context},
                {"precision", found.precision},
@@ -188,14 +213,26 @@ std::vector<LayerAccount> lines_of(const std::vector<LayerAccount>& layers) {
   return lines;
 }
 
+// "; of one of 8 ranks: 4 x 2, ZeRO-1, with 2 samples of 512 tokens"
+std::string share_text(const Findings& found) {
+  if (found.mesh.ranks() == 1) return "";
+  std::string text = "; of one of " + count(found.mesh.ranks()).text +
+                     " ranks: " + found.mesh.text() + ", with " + count(found.rank.batch).text +
+                     (found.rank.batch == 1 ? " sample" : " samples");
+  if (found.rank.accumulates()) text += " in parts of " + count(found.rank.rows()).text;
+  return text + " of " + count(found.rank.length).text + " tokens";
+}
+
 std::string assumptions(const Findings& found) {
   const Workload& workload = found.workload;
   std::string text = found.name + ": a step of " + count(workload.batch).text +
                      (workload.batch == 1 ? " sample" : " samples");
-  if (workload.accumulates()) text += " in parts of " + count(workload.rows()).text;
+  if (workload.accumulates() && found.mesh.ranks() == 1)
+    text += " in parts of " + count(workload.rows()).text;
   text += " of " + count(workload.length).text + " tokens, " +
           number(100 * workload.scored, 3).text + " % of them scored, " + found.precision +
-          "; state and KV cache of one sequence after " + count(found.context).text + " tokens";
+          share_text(found) + "; state and KV cache of one sequence after " +
+          count(found.context).text + " tokens";
   if (!found.missing.empty()) text += ". The task's data cannot be read: " + found.missing;
   return text;
 }
@@ -224,14 +261,20 @@ std::string ratio_text(double ratio) {
 void print(const Findings& found) {
   const Terminal terminal = look_at(STDOUT_FILENO);
   std::cout << wrap(assumptions(found), terminal.width, 2) << "\n\n";
-  Table table({"layer", "kind", "parameters", "gradients", "optimizer", "activations", "state",
-               "kv_cache"});
+  std::vector<std::string> columns = {"layer",     "kind",        "parameters", "gradients",
+                                      "optimizer", "activations", "state",      "kv_cache"};
+  const bool has_buckets = found.mesh.ranks() > 1;
+  if (has_buckets) columns.insert(columns.begin() + 4, "buckets");
+  Table table(columns);
   std::vector<LayerAccount> lines = lines_of(found.layers);
   lines.push_back(sum(found.layers));
   for (const LayerAccount& line : lines) {
-    table.add({word(line.name), word(line.kind), bytes(line.parameters), bytes(line.gradients),
-               bytes(line.optimizer), bytes(line.activations), bytes(line.state),
-               bytes(line.kv_cache)});
+    std::vector<Cell> cells = {word(line.name),        word(line.kind),
+                               bytes(line.parameters), bytes(line.gradients),
+                               bytes(line.optimizer),  bytes(line.activations),
+                               bytes(line.state),      bytes(line.kv_cache)};
+    if (has_buckets) cells.insert(cells.begin() + 4, bytes(line.buckets));
+    table.add(std::move(cells));
   }
   std::cout << table.text(terminal) << "\n";
   if (found.fit) print_fit(found, terminal);
@@ -296,6 +339,7 @@ void add_memory(Program& program) {
   command.example("memory recipes/mqar/ska.yaml --measure --set task.length=512",
                   "the prediction beside a real step");
   command.example("memory recipes/lm/echo-180m.yaml --fit 24GiB", "what a device holds");
+  command.example("memory a.yaml --set parallel.data=4 --set parallel.zero=1", "one of four ranks");
   command.notes =
       "The model is never made, but with --measure: parameters and states are counted from their "
       "shapes, and each distinct layer runs forward and backward at a few small sizes, from which "
@@ -303,7 +347,11 @@ void add_memory(Program& program) {
       "take more, and the samples themselves are left out.\n\n"
       "Activations are what the forward pass keeps for the backward pass. The state is what one "
       "sequence keeps between two tokens, and the KV cache what attention would keep in the same "
-      "place.";
+      "place.\n\n"
+      "With a section parallel in the recipe it is one rank that is counted, the one with the "
+      "most: "
+      "its rows and tokens, the buckets in which gradients travel, and with zero 1 the optimizer's "
+      "state of its own parameters.";
   command.run = [&program, arguments] { return run(program, *arguments); };
 }
 

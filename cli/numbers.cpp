@@ -5,6 +5,7 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <optional>
 
 namespace echo::cli {
@@ -65,26 +66,66 @@ std::optional<double> unit_bytes(const std::string& unit) {
   return std::nullopt;
 }
 
-std::string check_size(std::string& text) {
+// "1.5 GiB" is "1.5" and "gib".
+struct Amount {
+  std::string number;
+  std::string unit;  // in small letters
+};
+
+Amount split_amount(const std::string& text) {
   const size_t end = text.find_first_not_of("0123456789.");
   std::string unit = end == std::string::npos ? "" : text.substr(end);
   unit.erase(0, unit.find_first_not_of(' ') == std::string::npos ? 0 : unit.find_first_not_of(' '));
   for (char& letter : unit) letter = static_cast<char>(std::tolower(letter));
-  double amount = 0;
-  const std::optional<double> factor = unit_bytes(unit);
-  if (!factor || read(text.substr(0, end), amount) != std::errc() || amount * *factor < 1) {
-    return "it takes a number and a unit, KiB, MiB, GiB, TiB, KB, MB, GB, TB or none for bytes, as "
-           "in 24GiB, not " +
-           in_quotes(text);
-  }
-  if (amount * *factor > static_cast<double>(kMost)) return "the size " + text + " is too large";
-  text = std::to_string(static_cast<int64_t>(amount * *factor));
+  return {text.substr(0, end), unit};
+}
+
+// The number of a text becomes that of its units. `takes`: what the text may be.
+std::string check_amount(std::string& text, const std::string& takes,
+                         const std::function<std::optional<double>(const std::string&)>& units) {
+  const Amount amount = split_amount(text);
+  double number = 0;
+  const std::optional<double> factor = units(amount.unit);
+  if (!factor || read(amount.number, number) != std::errc() || number * *factor < 1)
+    return "it takes a number and a unit, " + takes + ", not " + in_quotes(text);
+  if (number * *factor > static_cast<double>(kMost)) return "the size " + text + " is too large";
+  text = std::to_string(static_cast<int64_t>(number * *factor));
   return "";
+}
+
+std::string check_size(std::string& text) {
+  return check_amount(text, "KiB, MiB, GiB, TiB, KB, MB, GB, TB or none for bytes, as in 24GiB",
+                      unit_bytes);
+}
+
+std::string check_bytes_per_second(std::string& text) {
+  return check_amount(text, "KB/s, MB/s, GB/s, GiB/s or none for bytes per second, as in 50GB/s",
+                      [](const std::string& unit) {
+                        const std::string second = "/s";
+                        return unit_bytes(unit.ends_with(second)
+                                              ? unit.substr(0, unit.size() - second.size())
+                                              : unit);
+                      });
+}
+
+std::string check_operations(std::string& text) {
+  return check_amount(text, "G, T or P for operations per second, as in 400T",
+                      [](const std::string& unit) -> std::optional<double> {
+                        if (unit.empty()) return 1;
+                        if (unit == "g") return 1e9;
+                        if (unit == "t") return 1e12;
+                        if (unit == "p") return 1e15;
+                        return std::nullopt;
+                      });
 }
 
 }  // namespace
 
 CLI::Validator size_in_bytes() { return {check_size, ""}; }
+
+CLI::Validator bytes_per_second() { return {check_bytes_per_second, ""}; }
+
+CLI::Validator operations_per_second() { return {check_operations, ""}; }
 
 CLI::Validator whole_number(int64_t least, int64_t most) {
   return {[least, most](std::string& text) { return check_whole(text, least, most); }, ""};

@@ -17,6 +17,10 @@ CLI::Validator real_number(double least, double most);
 CLI::Validator whole_numbers();  // "3,70,5": one or more, none negative
 // "24GiB", "1.5 GB", "4096": bytes, with or without a unit; the option's value is their number.
 CLI::Validator size_in_bytes();
+// "50GB/s": the same, with or without "/s".
+CLI::Validator bytes_per_second();
+// "400T", "1.5 P": operations per second; the option's value is their number.
+CLI::Validator operations_per_second();
 
 // The numbers of a text that whole_numbers() let pass.
 std::vector<int64_t> split_numbers(const std::string& text);

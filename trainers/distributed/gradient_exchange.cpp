@@ -1,9 +1,10 @@
 #include "trainers/distributed/gradient_exchange.h"
 
+#include "framework/src/ranks/buckets.h"
 #include "framework/src/ranks/ownership.h"
 
 #include <algorithm>
-#include <map>
+#include <set>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -11,14 +12,6 @@
 #include <torch/csrc/autograd/variable.h>
 
 namespace echo {
-
-namespace {
-
-// Elements: large enough that a message costs more than its start, small enough that the first one
-// leaves early.
-constexpr int64_t kBucket = 1 << 20;
-
-}  // namespace
 
 // One parameter in a bucket: its elements, then one that counts the ranks that had a gradient.
 struct GradientExchange::Piece {
@@ -68,27 +61,20 @@ GradientExchange::~GradientExchange() {
     torch::autograd::impl::set_post_acc_grad_hooks(leaf, nullptr);
 }
 
-// The backward pass goes from the last parameter to the first. The rows of one matrix stay together.
 void GradientExchange::make_buckets(const std::vector<int64_t>& owner) {
-  std::map<const void*, size_t> bucket_of;  // by leaf
-  int64_t room = 0;
-  for (size_t i = parameters_.size(); i-- > 0;) {
-    const Parameter& parameter = parameters_[i];
-    const void* leaf = parameter.storage.unsafeGetTensorImpl();
-    auto found = bucket_of.find(leaf);
-    if (found == bucket_of.end()) {
-      if (room <= 0) {
-        buckets_.emplace_back().name = "gradients " + std::to_string(buckets_.size());
-        room = kBucket;
-      }
-      found = bucket_of.emplace(leaf, buckets_.size() - 1).first;
-      ++buckets_.back().leaves;
+  for (const std::vector<size_t>& together : gradient_buckets(parameters_)) {
+    Bucket& bucket = buckets_.emplace_back();
+    bucket.name = "gradients " + std::to_string(buckets_.size() - 1);
+    std::set<const void*> leaves;
+    for (const size_t i : together) {
+      const Parameter& parameter = parameters_[i];
+      bucket.pieces.push_back({i, 0, parameter.numel()});
+      if (!leaves.insert(parameter.storage.unsafeGetTensorImpl()).second) continue;
+      ++bucket.leaves;
       leaves_.push_back(parameter.storage);
       torch::autograd::impl::set_post_acc_grad_hooks(
-          parameter.storage, std::make_unique<Hook>(*this, found->second));
+          parameter.storage, std::make_unique<Hook>(*this, buckets_.size() - 1));
     }
-    buckets_[found->second].pieces.push_back({i, 0, parameter.numel()});
-    room -= parameter.numel();
   }
   for (Bucket& bucket : buckets_) {
     std::stable_sort(

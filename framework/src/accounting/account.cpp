@@ -1,5 +1,6 @@
 #include "framework/src/accounting/account.h"
 
+#include "framework/src/ranks/buckets.h"
 #include "framework/src/recipe/describe.h"
 #include "framework/src/recipe/kinds.h"
 
@@ -46,6 +47,7 @@ LayerAccount sum(const std::vector<LayerAccount>& layers) {
   for (const LayerAccount& layer : layers) {
     total.parameters += layer.parameters;
     total.gradients += layer.gradients;
+    total.buckets += layer.buckets;
     total.optimizer += layer.optimizer;
     total.activations += layer.activations;
     total.state += layer.state;
@@ -62,23 +64,12 @@ Account::Account(const Recipe& recipe, const Registry& registry, const Workload&
              activations_),
       parameters_(model_.parameters()),
       optimizer_(optimizer_cost(recipe.train.optimizer, registry)),
-      frame_(frame_cost(recipe.model, registry, activations_, workload)) {
-  const auto named = [this](const char* prefix) {
-    std::vector<Parameter> found;
-    for (const Parameter& parameter : parameters_) {
-      if (parameter.name.starts_with(prefix)) found.push_back(parameter);
-    }
-    return found;
-  };
-  embedding_.account = {.name = "embedding", .kind = "embedding"};
-  add_parameters(embedding_, named("embedding."));
-  add_parameters(embedding_, named("positions."));
-  final_norm_.account = {
-      .name = "final_norm",
-      .kind = recipe.model.norm.kind == NormKind::rms_norm ? "rms_norm" : "layer_norm"};
-  add_parameters(final_norm_, named("final_norm."));
-  head_.account = {.name = "head", .kind = recipe.model.head.tied ? "tied" : "linear"};
-  add_parameters(head_, named("head."));
+      frame_(frame_cost(recipe.model, registry, activations_, workload)),
+      embedding_(layer("embedding", "embedding", {"embedding.", "positions."})),
+      final_norm_(layer("final_norm",
+                        recipe.model.norm.kind == NormKind::rms_norm ? "rms_norm" : "layer_norm",
+                        {"final_norm."})),
+      head_(layer("head", recipe.model.head.tied ? "tied" : "linear", {"head."})) {
   add_branches(registry);
 }
 
@@ -92,24 +83,49 @@ void Account::add_branches(const Registry& registry) {
         const Place place{.width = recipe_.model.width, .layer = block, .layers = blocks};
         branch_costs_.push_back(
             branch_cost(branch, recipe_.model, registry, place, activations_, workload_));
+        exchange_costs_.push_back(
+            exchange_cost(branch, recipe_.model, registry, place, activations_));
       }
-      Layer layer{.account = {.name = model_.branches()[branches_.size()]->name(),
-                              .kind = branch.mixer.kind},
-                  .branch_cost = found->second};
-      add_parameters(layer, model_.branches()[branches_.size()]->parameters());
-      branches_.push_back(std::move(layer));
+      const std::string& name = model_.branches()[branches_.size()]->name();
+      branches_.push_back(layer(name, branch.mixer.kind, {name + "."}));
+      branches_.back().branch_cost = found->second;
     }
   }
 }
 
-void Account::add_parameters(Layer& layer, const std::vector<Parameter>& parameters) const {
+Account::Layer Account::layer(const std::string& name, const std::string& kind,
+                              const std::vector<std::string>& prefixes) const {
+  Layer layer{.account = {.name = name, .kind = kind}};
   std::set<const void*> counted;  // several parameters may be rows of one matrix
-  for (const Parameter& parameter : parameters) {
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const Parameter& parameter = parameters_[i];
+    if (std::none_of(prefixes.begin(), prefixes.end(),
+                     [&](const auto& prefix) { return parameter.name.starts_with(prefix); }))
+      continue;
+    layer.parameters.push_back(i);
     layer.account.parameters += value_bytes(parameter);
     layer.account.gradients += value_bytes(parameter);
-    layer.account.optimizer += optimizer_.state_bytes(parameter);
     if (counted.insert(parameter.storage.unsafeGetTensorImpl()).second)
       layer.stored += static_cast<int64_t>(parameter.storage.nbytes());
+  }
+  return layer;
+}
+
+OwnedState Account::owned(const Workload& workload) const {
+  return workload.shares_state ? largest_share(parameters_, optimizer_, workload.ranks)
+                               : all_state(parameters_, optimizer_);
+}
+
+void Account::add_shares(LayerAccount& account, const Layer& layer, const Workload& workload,
+                         const OwnedState& owned) const {
+  for (const size_t i : layer.parameters) {
+    const Parameter& parameter = parameters_[i];
+    if (std::binary_search(owned.parameters.begin(), owned.parameters.end(), i))
+      account.optimizer += optimizer_.state_bytes(parameter);
+    if (workload.ranks > 1) {
+      account.buckets +=
+          bucket_elements(parameter) * static_cast<int64_t>(parameter.storage.element_size());
+    }
   }
 }
 
@@ -119,9 +135,8 @@ int64_t Account::hidden_bytes(int64_t batch, int64_t length) const {
 
 // The sizes of a step's largest part, and what its stretches of work hold.
 struct Account::Step {
-  Step(const Account& account, int64_t batch, int64_t length) {
-    Workload workload = account.workload_;
-    workload.batch = batch;
+  Step(const Account& account, const Workload& workload) {
+    const int64_t length = workload.length;
     rows = workload.rows();
     accumulates = workload.accumulates();
     hidden = account.hidden_bytes(rows, length);
@@ -136,26 +151,45 @@ struct Account::Step {
       forward.push_back(cost.forward.at({rows, length}));
       backward.push_back(cost.backward.at({rows, length}));
     }
+    for (const Layer& layer : account.branches_) {
+      const size_t cost = layer.branch_cost;
+      // All parts of what ranks exchange, for the backward pass, and once more on their way.
+      const int64_t gathered =
+          workload.sequence > 1
+              ? workload.sequence * rows * account.exchange_costs_[cost].bytes(length)
+              : 0;
+      branches.push_back({forward[cost], backward[cost], forward[cost].last - hidden + gathered});
+      branches.back().forward.peak += 2 * gathered;
+      branches.back().backward.peak += 2 * gathered;
+    }
   }
-  // What the branch keeps, its output left to the next one.
-  int64_t kept(const Layer& layer) const { return forward[layer.branch_cost].last - hidden; }
 
   int64_t rows = 0;
   int64_t hidden = 0;  // bytes of x
   bool accumulates = false;
   Extent embedding, final_norm, head, head_backward, embedding_backward;
+  struct BranchStep {
+    Extent forward, backward;
+    int64_t kept = 0;  // for the backward pass, its output left to the next one
+  };
+  std::vector<BranchStep> branches;
+
+ private:
   std::vector<Extent> forward, backward;  // by branch_cost
 };
 
-std::vector<LayerAccount> Account::layers(int64_t context) const {
-  const Step step(*this, workload_.batch, workload_.length);
+std::vector<LayerAccount> Account::layers(const Workload& workload, int64_t context) const {
+  const Step step(*this, workload);
+  const OwnedState shares = owned(workload);
   const ModelState state = model_.initial_state(1, context);
   const int64_t cache = 2 * context * recipe_.model.width * bytes_of(activations_);
   std::vector<LayerAccount> layers = {embedding_.account};
+  add_shares(layers.front(), embedding_, workload, shares);
   layers.front().activations = step.embedding.last - step.hidden;
   for (size_t i = 0; i < branches_.size(); ++i) {
     LayerAccount layer = branches_[i].account;
-    layer.activations = step.kept(branches_[i]);
+    add_shares(layer, branches_[i], workload, shares);
+    layer.activations = step.branches[i].kept;
     layer.state = state.branches[i].bytes();
     const Memory memory = model_.branches()[i]->mixer().traits().memory;
     layer.kv_cache = memory == Memory::growing    ? layer.state
@@ -164,34 +198,53 @@ std::vector<LayerAccount> Account::layers(int64_t context) const {
     layers.push_back(std::move(layer));
   }
   layers.push_back(final_norm_.account);
+  add_shares(layers.back(), final_norm_, workload, shares);
   layers.back().activations = step.final_norm.last - step.embedding.last;
   layers.push_back(head_.account);
+  add_shares(layers.back(), head_, workload, shares);
   layers.back().activations = step.head.last - step.final_norm.last + step.hidden;
   return layers;
 }
 
-int64_t Account::peak(int64_t batch, int64_t length) const {
-  const Step step(*this, batch, length);
-  int64_t stored = 0, optimizer = 0, largest = 0;
-  for (const Layer* layer : {&embedding_, &final_norm_, &head_}) {
-    stored += layer->stored;
-    optimizer += layer->account.optimizer;
-  }
-  for (const Layer& layer : branches_) {
-    stored += layer.stored;
-    optimizer += layer.account.optimizer;
-  }
-  for (const Parameter& parameter : parameters_)
-    largest = std::max(largest, value_bytes(parameter));
-  const int64_t always = stored + optimizer + (step.accumulates ? stored : 0);
+std::vector<ExchangeCost> Account::exchanges() const {
+  std::vector<ExchangeCost> exchanges;
+  for (const Layer& layer : branches_) exchanges.push_back(exchange_costs_[layer.branch_cost]);
+  return exchanges;
+}
 
+int64_t Account::peak(int64_t batch, int64_t length) const {
+  Workload workload = workload_;
+  workload.batch = batch;
+  workload.length = length;
+  return peak(workload);
+}
+
+int64_t Account::peak(const Workload& workload) const {
+  const Step step(*this, workload);
+  const OwnedState shares = owned(workload);
+  int64_t stored = embedding_.stored + final_norm_.stored + head_.stored;
+  for (const Layer& layer : branches_) stored += layer.stored;
+  int64_t always = stored + shares.state;
+  if (workload.ranks > 1) {
+    for (const Parameter& parameter : parameters_)
+      always += bucket_elements(parameter) * static_cast<int64_t>(parameter.storage.element_size());
+  }
+  const int64_t most = passes(step) + (step.accumulates ? stored : 0);
+  // Between ranks the buckets hold the gradients, and the model's own are gone before an update.
+  const int64_t gradients = workload.ranks > 1 ? 0 : stored;
+  const int64_t updated = workload.shares_state ? shares.values : stored;
+  return always + std::max(most, gradients + optimizer_.passing_bytes(updated, shares.largest));
+}
+
+// The most that activations and their gradients hold, with the parameters' where they are made
+// anew.
+int64_t Account::passes(const Step& step) const {
   // Forward, bottom to top: what lower layers have kept, and the one that runs.
   int64_t most = step.embedding.peak;
   int64_t kept = 0;
-  for (const Layer& layer : branches_) {
-    most = std::max(
-        most, step.embedding.last - step.hidden + kept + step.forward[layer.branch_cost].peak);
-    kept += step.kept(layer);
+  for (const Step::BranchStep& branch : step.branches) {
+    most = std::max(most, step.embedding.last - step.hidden + kept + branch.forward.peak);
+    kept += branch.kept;
   }
   for (const Extent& extent : {step.final_norm, step.head, step.head_backward})
     most = std::max(most, kept + extent.peak);
@@ -199,15 +252,13 @@ int64_t Account::peak(int64_t batch, int64_t length) const {
   // Backward, top to bottom: gradients of the higher layers, what lower ones have kept.
   int64_t gradients = 0;
   const int64_t above = step.head_backward.last - step.hidden;  // without the gradient of x
-  for (auto layer = branches_.rbegin(); layer != branches_.rend(); ++layer) {
-    kept -= step.kept(*layer);
-    most = std::max(most, above + kept + gradients + step.backward[layer->branch_cost].peak);
-    if (!step.accumulates) gradients += layer->stored;
+  for (size_t i = branches_.size(); i-- > 0;) {
+    const Step::BranchStep& branch = step.branches[i];
+    kept -= branch.kept;
+    most = std::max(most, above + kept + gradients + branch.backward.peak);
+    if (!step.accumulates) gradients += branches_[i].stored;
   }
-  most = std::max(most, gradients + step.embedding_backward.peak);
-
-  const int64_t update = optimizer_.passing_bytes(stored, largest);
-  return always + std::max(most, (step.accumulates ? 0 : stored) + update);
+  return std::max(most, gradients + step.embedding_backward.peak);
 }
 
 int64_t Account::largest_batch(int64_t bytes) const {
@@ -219,7 +270,7 @@ int64_t Account::largest_batch(int64_t bytes) const {
 }
 
 int64_t Account::largest_length(int64_t bytes) const {
-  const int64_t longest = model_.longest().value_or(kMost);
+  const int64_t longest = model_.longest().value_or(kMost) / workload_.sequence;
   return largest(
       [&](int64_t length) { return length <= longest && peak(workload_.batch, length) <= bytes; });
 }

@@ -4,7 +4,8 @@
 
 namespace echo {
 
-// What a training step does, and how far decoding reads.
+// What one process does in a training step. As one of several ranks it has its own rows and tokens
+// of the step's samples.
 struct Workload {
   int64_t batch = 1;   // samples of a step
   int64_t parts = 1;   // that run one after another: train.accumulation
@@ -14,11 +15,14 @@ struct Workload {
 
   bool varies = false;  // other batches and lengths will be asked for
 
+  int64_t ranks = 1;          // that train one model together
+  int64_t sequence = 1;       // of them, that share every sample
+  bool shares_state = false;  // ZeRO-1: each rank keeps the optimiser's state of its parameters
+
+  // Parts that there are samples for.
+  int64_t turns() const { return parts < batch ? parts : batch; }
   // Samples of the largest part.
-  int64_t rows() const {
-    const int64_t count = parts < batch ? parts : batch;
-    return (batch + count - 1) / count;
-  }
+  int64_t rows() const { return (batch + turns() - 1) / turns(); }
   bool accumulates() const { return parts > 1 && batch > 1; }
 };
 

@@ -42,13 +42,13 @@ class Accounting : public ::testing::Test {
     return read_recipe_text(kRecipe, "small.yaml", "/", overrides, registry);
   }
   static Account account(const Recipe& recipe, const Registry& registry = builtin_registry()) {
-    return {recipe, registry, task_workload(recipe, registry).workload};
+    return {recipe, registry, task_workload(recipe, registry).of_rank(mesh_of(recipe))};
   }
   static double predicted_over_measured(const std::vector<std::string>& overrides,
                                         const Registry& registry = builtin_registry()) {
     const Recipe read = recipe(overrides, registry);
     return static_cast<double>(account(read, registry).peak()) /
-           static_cast<double>(measured_peak(read, registry));
+           static_cast<double>(measured_peak(read, registry, mesh_of(read)));
   }
 };
 
@@ -110,6 +110,19 @@ TEST_F(Accounting, PredictsWhatAStepKeepsBesideItsMixers) {
   for (const auto& overrides : cases) {
     const double ratio = predicted_over_measured(overrides);
     EXPECT_NEAR(ratio, 1, 0.02) << ::testing::PrintToString(overrides);
+  }
+}
+
+TEST_F(Accounting, PredictsAStepOfOneRankOfSeveral) {
+  const std::vector<std::vector<std::string>> cases = {
+      {"parallel.data=2"},
+      {"parallel.data=2", "parallel.zero=1", kAllMixers},
+      {"parallel.data=3", "parallel.zero=1", "train.batch=8", "train.accumulation=2"},
+      {"parallel.data=2", "parallel.sequence=2", "parallel.zero=1", "model.blocks=[[linear, ffn]]"},
+      {"parallel.sequence=4", "model.blocks=[[linear, ffn]]", "train.precision=bfloat16"}};
+  for (const auto& overrides : cases) {
+    const double ratio = predicted_over_measured(overrides);
+    EXPECT_NEAR(ratio, 1, 0.05) << ::testing::PrintToString(overrides);
   }
 }
 
