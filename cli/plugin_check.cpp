@@ -160,7 +160,7 @@ class Report {
     if (arguments_.check.as_json) {
       const Json content = {{"file", arguments_.file},
                             {"width", arguments_.check.settings.width},
-                            {"seed", arguments_.check.seed},
+                            {"seed", arguments_.check.settings.seed},
                             {"checks", std::move(checks_)}};
       std::cout << content.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
     } else {
@@ -223,7 +223,7 @@ void add_plugin_check(Program& program, Command& group) {
   command.repeated("--set", check.set, "FIELD=VALUE", "a field of the mixer, as in rank=48");
   command.option("--width", check.settings.width, "N", "width of the model (32)")
       ->transform(whole_number(1, 1 << 16));
-  command.option("--seed", check.seed, "N", "of parameters and inputs (0)")
+  command.option("--seed", check.settings.seed, "N", "of parameters and inputs (0)")
       ->transform(whole_number(0, std::numeric_limits<int64_t>::max()));
   command.repeated("--silent", check.settings.silent, "PARAMETER",
                    "its gradient is identically zero, and that is right");
