@@ -188,10 +188,8 @@ std::vector<std::string> chosen_mixers(const PluginCheckArguments& arguments,
 
 int run(Program& program, const PluginCheckArguments& arguments) {
   const std::vector<std::string> ids = chosen_checks(arguments.check, {kLoad});
-  std::error_code code;
-  if (!std::filesystem::is_regular_file(arguments.file, code))
-    throw ConfigError(arguments.file + ": " +
-                      inspect_plugin(arguments.file, Fingerprint("")).refusal);
+  const PluginReport file = inspect_plugin(arguments.file, Fingerprint(""));
+  if (!file.note) throw ConfigError(arguments.file + ": " + file.refusal);
   const Loaded loaded = try_to_load(arguments.file);
   Report report(program, arguments);
   const bool wanted = std::find(ids.begin(), ids.end(), kLoad) != ids.end();
