@@ -30,7 +30,7 @@ std::string check_options(const CheckArguments& arguments, const std::string& id
   for (const std::string& change : arguments.set) text += " --set '" + change + "'";
   for (const std::string& name : arguments.settings.silent) text += " --silent " + name;
   return text + " --width " + std::to_string(arguments.settings.width) + " --seed " +
-         std::to_string(arguments.seed);
+         std::to_string(arguments.settings.seed);
 }
 
 void print_check(const CheckResult& result, const std::string& repeat) {
@@ -65,7 +65,6 @@ CheckResult run_check(const Registry& registry, const CheckArguments& arguments,
   const Place place{.width = arguments.settings.width};
   const KindChoice choice = choose_mixer(registry, arguments.kind, arguments.set, place);
   testing::CheckSettings settings = arguments.settings;
-  settings.seed = static_cast<uint64_t>(arguments.seed);
   settings.only = {id};
   return testing::check_mixer(kind, *choice.options, settings).at(0);
 }
@@ -78,8 +77,8 @@ int check_kind(Program& program, const CheckArguments& arguments) {
   choose_mixer(registry, arguments.kind, arguments.set, {.width = arguments.settings.width});
   const std::vector<std::string> ids = chosen_checks(arguments);
   if (!arguments.as_json) {
-    std::cout << kind.name << ": width " << arguments.settings.width << ", seed " << arguments.seed
-              << "\n\n";
+    std::cout << kind.name << ": width " << arguments.settings.width << ", seed "
+              << arguments.settings.seed << "\n\n";
   }
   Json json = Json::array();
   int64_t failed = 0;
@@ -94,7 +93,7 @@ int check_kind(Program& program, const CheckArguments& arguments) {
   if (arguments.as_json) {
     std::cout << Json({{"kind", kind.name},
                        {"width", arguments.settings.width},
-                       {"seed", arguments.seed},
+                       {"seed", arguments.settings.seed},
                        {"checks", std::move(json)}})
                      .dump(2)
               << "\n";

@@ -15,7 +15,6 @@ struct CheckArguments {
   std::string kind;
   std::vector<std::string> set;
   testing::CheckSettings settings;
-  int64_t seed = 0;
   bool as_json = false;
 };
 

@@ -30,12 +30,28 @@ nlohmann::ordered_json kind_json(const Kind& kind) {
           {"fields", field_table(describe(kind)).json()}};
 }
 
-// All kinds of a sort: name and summary.
+// All kinds of a sort: name and summary; then those of plugins, with the files that added them.
 template <class Kinds>
 int list_kinds(const Kinds& kinds, bool as_json) {
   Table table({"kind", "summary"});
-  for (const auto& [name, kind] : kinds.all()) table.add({word(name), word(kind.summary)});
-  table.print(as_json);
+  Table strangers({"kind", "summary", "origin"});
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const auto& [name, kind] : kinds.all()) {
+    json.push_back({{"kind", name}, {"summary", kind.summary}, {"origin", kind.origin}});
+    if (name.find('/') == std::string::npos) {
+      table.add({word(name), word(kind.summary)});
+    } else {
+      strangers.add({word(name), word(kind.summary), word(kind.origin)});
+    }
+  }
+  if (as_json) {
+    std::cout << json.dump(2) << "\n";
+    return kDone;
+  }
+  table.print(false);
+  if (strangers.empty()) return kDone;
+  std::cout << "\n";
+  strangers.print(false);
   return kDone;
 }
 

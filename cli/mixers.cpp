@@ -124,7 +124,8 @@ void add_check(Command& command, CheckArguments& check) {
       command.flag("--check", check.wanted, "run the conformance kit over it, a line per check");
   const auto part = [wanted](CLI::Option* option) { option->needs(wanted); };
   part(command.repeated("--only", check.settings.only, "CHECK", "with --check: this one alone"));
-  part(command.option("--seed", check.seed, "N", "with --check: of parameters and inputs (0)")
+  part(command
+           .option("--seed", check.settings.seed, "N", "with --check: of parameters and inputs (0)")
            ->transform(whole_number(0, std::numeric_limits<int64_t>::max())));
   part(command.repeated("--silent", check.settings.silent, "PARAMETER",
                         "with --check: its gradient is identically zero, and that is right"));

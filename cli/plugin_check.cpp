@@ -160,7 +160,7 @@ class Report {
     if (arguments_.check.as_json) {
       const Json content = {{"file", arguments_.file},
                             {"width", arguments_.check.settings.width},
-                            {"seed", arguments_.check.seed},
+                            {"seed", arguments_.check.settings.seed},
                             {"checks", std::move(checks_)}};
       std::cout << content.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
     } else {
@@ -188,10 +188,8 @@ std::vector<std::string> chosen_mixers(const PluginCheckArguments& arguments,
 
 int run(Program& program, const PluginCheckArguments& arguments) {
   const std::vector<std::string> ids = chosen_checks(arguments.check, {kLoad});
-  std::error_code code;
-  if (!std::filesystem::is_regular_file(arguments.file, code))
-    throw ConfigError(arguments.file + ": " +
-                      inspect_plugin(arguments.file, Fingerprint("")).refusal);
+  const PluginReport file = inspect_plugin(arguments.file, Fingerprint(""));
+  if (!file.note) throw ConfigError(arguments.file + ": " + file.refusal);
   const Loaded loaded = try_to_load(arguments.file);
   Report report(program, arguments);
   const bool wanted = std::find(ids.begin(), ids.end(), kLoad) != ids.end();
@@ -223,7 +221,7 @@ void add_plugin_check(Program& program, Command& group) {
   command.repeated("--set", check.set, "FIELD=VALUE", "a field of the mixer, as in rank=48");
   command.option("--width", check.settings.width, "N", "width of the model (32)")
       ->transform(whole_number(1, 1 << 16));
-  command.option("--seed", check.seed, "N", "of parameters and inputs (0)")
+  command.option("--seed", check.settings.seed, "N", "of parameters and inputs (0)")
       ->transform(whole_number(0, std::numeric_limits<int64_t>::max()));
   command.repeated("--silent", check.settings.silent, "PARAMETER",
                    "its gradient is identically zero, and that is right");

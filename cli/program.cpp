@@ -197,9 +197,10 @@ Plugins& Program::plugins() {
 
 Recipe Program::recipe(const std::string& file, const std::vector<std::string>& overrides) {
   std::error_code ignored;
-  const std::filesystem::path own = RunFolder(file).recipe();  // of a run folder
-  const bool is_run = std::filesystem::is_regular_file(own, ignored);
-  return read_recipe_with_plugins(is_run ? own : std::filesystem::path(file), overrides, plugins());
+  const RunFolder run(file);
+  if (std::filesystem::is_regular_file(run.recipe(), ignored))
+    return read_run_recipe(run, overrides, plugins());
+  return read_recipe_with_plugins(file, overrides, plugins());
 }
 
 }  // namespace echo::cli

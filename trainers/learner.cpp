@@ -23,15 +23,25 @@ at::ScalarType activations(Precision precision) {
   return precision == Precision::bfloat16 ? at::kBFloat16 : at::kFloat;
 }
 
-// Takes auxiliary losses; what mixers report besides is left to others.
-class LossProbe final : public Probe {
+// Takes auxiliary losses, and keeps the last mixer, "blocks.0.1.mixer", whose output the backward
+// pass has reached; what mixers report besides is left to others.
+class StepProbe final : public Probe {
  public:
-  void record(const std::string&, const at::Tensor&) override {}
+  void record(const std::string& name, const at::Tensor& value) override {
+    if (!value.requires_grad() || !is_mixer(name)) return;
+    value.register_hook([reached = reached, name](const at::Tensor&) { *reached = name; });
+  }
   void loss(const std::string& name, const at::Tensor& scalar) override {
     at::Tensor& sum = losses[name];
     sum = sum.defined() ? sum + scalar : scalar;
   }
   std::map<std::string, at::Tensor> losses;
+  std::shared_ptr<std::string> reached = std::make_shared<std::string>();
+
+ private:
+  static bool is_mixer(const std::string& name) {
+    return name.starts_with("blocks.") && name.ends_with(".mixer");
+  }
 };
 
 void add_to(at::Tensor& sum, const at::Tensor& value) {
@@ -188,7 +198,7 @@ ModelSpan Learner::span_of(const StepData::Part& part, Probe& probe) {
 }
 
 void Learner::add_part(const StepData::Part& part, Sums& sums) {
-  LossProbe probe;
+  StepProbe probe;
   at::Tensor loss;
   {
     const TraceSpan span(place_.trace, "forward");
@@ -202,11 +212,12 @@ void Learner::add_part(const StepData::Part& part, Sums& sums) {
     add_to(sums.loss, sum);
   }
   const TraceSpan span(place_.trace, "backward");
-  backward(loss);
+  backward(loss, *probe.reached);
 }
 
-// An exception of a plugin's own derivative comes out of here, without its place in the model.
-void Learner::backward(const at::Tensor& loss) {
+// An exception of a plugin's own derivative comes out of here. The mixer whose output was reached
+// last has not let it pass on.
+void Learner::backward(const at::Tensor& loss, const std::string& reached) {
   std::string strangers;
   for (const auto& block : recipe_.model.blocks) {
     for (const BranchRecipe& branch : block) {
@@ -217,16 +228,20 @@ void Learner::backward(const at::Tensor& loss) {
     }
   }
   if (strangers.empty()) return loss.backward();
+  const auto fail = [&](const std::string& reason) {
+    throw MixerFailed((reached.empty() ? "the backward pass, through " + strangers + ","
+                                       : "the derivative of " + with_kind(recipe_.model, reached)) +
+                      " failed: " + reason);
+  };
   try {
     loss.backward();
   } catch (const c10::Error& failure) {
     if (is_out_of_memory(failure)) throw;
-    throw MixerFailed("the backward pass, through " + strangers +
-                      ", failed: " + first_line(failure));
+    fail(first_line(failure));
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& failure) {
-    throw MixerFailed("the backward pass, through " + strangers + ", failed: " + failure.what());
+    fail(failure.what());
   }
 }
 

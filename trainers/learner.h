@@ -76,7 +76,7 @@ class Learner {
   void run_parts(const StepData& data, Sums& sums);
   void add_losses(const Sums& sums, StepResult& result);
   void add_auxiliary(std::map<std::string, double>& auxiliary);
-  void backward(const at::Tensor& loss);
+  void backward(const at::Tensor& loss, const std::string& reached);
   void add_part(const StepData::Part& part, Sums& sums);
   bool has_to_run(const StepData::Part& part) const;
   ModelSpan span_of(const StepData::Part& part, Probe& probe);

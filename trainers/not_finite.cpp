@@ -19,17 +19,6 @@ std::string wrong_values(const at::Tensor& tensor) {
          " values are nan or infinite";
 }
 
-// "blocks.1.0.mixer.A_log" -> "blocks.1.0.mixer.A_log (ska)"
-std::string with_kind(const ModelRecipe& recipe, const std::string& name) {
-  size_t block = 0, branch = 0;
-  int length = 0;
-  const int read = std::sscanf(name.c_str(), "blocks.%zu.%zu.mixer%n", &block, &branch, &length);
-  if (read != 2 || length == 0 || block >= recipe.blocks.size() ||
-      branch >= recipe.blocks[block].size())
-    return name;
-  return name + " (" + recipe.blocks[block][branch].mixer.kind + ")";
-}
-
 // Models record their own tensors by full name; what a mixer records comes just before the output
 // of that mixer.
 class FirstWrong final : public Probe {
@@ -64,6 +53,16 @@ class FirstWrong final : public Probe {
 };
 
 }  // namespace
+
+std::string with_kind(const ModelRecipe& recipe, const std::string& name) {
+  size_t block = 0, branch = 0;
+  int length = 0;
+  const int read = std::sscanf(name.c_str(), "blocks.%zu.%zu.mixer%n", &block, &branch, &length);
+  if (read != 2 || length == 0 || block >= recipe.blocks.size() ||
+      branch >= recipe.blocks[block].size())
+    return name;
+  return name + " (" + recipe.blocks[block][branch].mixer.kind + ")";
+}
 
 std::string first_not_finite(const ModelRecipe& recipe, std::span<const Slot> slots,
                              const std::function<void(Probe&)>& forward) {

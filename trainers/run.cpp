@@ -2,6 +2,7 @@
 
 #include "framework/src/text/near.h"
 #include "trainers/provenance.h"
+#include "trainers/recipe_plugins.h"
 #include "trainers/text.h"
 
 #include <echo/error.h>
@@ -94,6 +95,13 @@ TrainerState verified(const Target& target) {
   }
 }
 
+Recipe read_tree_with_plugins(const Node& tree, Plugins& plugins) {
+  load_plugins(recipe_plugins(tree), plugins);
+  Recipe recipe = read_recipe(tree, plugins.registry());
+  name_plugins(recipe, plugins);
+  return recipe;
+}
+
 // Overrides may change what a model is scored on, not what it is.
 void check_overrides(const std::vector<std::string>& overrides) {
   for (const std::string& change : overrides) {
@@ -118,17 +126,18 @@ void load_plugins(const std::vector<RecipePlugin>& files, Plugins& plugins) {
 
 Recipe read_recipe_with_plugins(const fs::path& file, const std::vector<std::string>& overrides,
                                 Plugins& plugins) {
-  load_plugins(recipe_plugins(file.string(), overrides), plugins);
-  return read_recipe(file.string(), overrides, plugins.registry());
+  return read_tree_with_plugins(read_tree(file.string(), overrides), plugins);
 }
 
 Recipe read_run_recipe(const RunFolder& folder, const std::vector<std::string>& overrides,
                        Plugins& plugins) {
+  std::ifstream file(folder.environment());
+  const auto environment = nlohmann::ordered_json::parse(file, nullptr, false);
   try {
-    return read_recipe_with_plugins(folder.recipe(), overrides, plugins);
+    Node tree = read_tree(folder.recipe().string(), overrides);
+    take_loaded_plugins(tree, environment, plugins);
+    return read_tree_with_plugins(tree, plugins);
   } catch (const ConfigError& mistake) {
-    std::ifstream file(folder.environment());
-    const auto environment = nlohmann::ordered_json::parse(file, nullptr, false);
     throw ConfigError(mistake.what() + missing_plugins(environment, plugins.loaded()));
   }
 }

@@ -12,12 +12,13 @@
 
 namespace echo {
 
-// Reads a recipe after the plugins that it names have been loaded.
+// Reads a recipe after the plugins that it names have been loaded. Afterwards it names all that it
+// uses.
 Recipe read_recipe_with_plugins(const std::filesystem::path& file,
                                 const std::vector<std::string>& overrides, Plugins& plugins);
 
-// The recipe of a run folder. A ConfigError names the plugins that the run was made with and that
-// are not loaded.
+// The recipe of a run folder. A plugin that is loaded already is taken instead of a file of the
+// same plugin that the run was made with. A ConfigError names those that are not loaded.
 Recipe read_run_recipe(const RunFolder& folder, const std::vector<std::string>& overrides,
                        Plugins& plugins);
 

@@ -137,10 +137,12 @@ std::optional<int64_t> checkpoint_to_resume(const RunFolder& folder, const Train
 RunPlan plan_resume(const TrainRequest& request, Plugins& plugins) {
   RunPlan plan{.folder = folder_to_resume(request, plugins), .recipe = {}, .resumes = true};
   plan.lock = std::make_unique<RunLock>(plan.folder);
+  // The recipe that is asked for comes first: its plugins take the place of the run's.
+  if (!request.recipe.empty())
+    plan.recipe = read_recipe_with_plugins(request.recipe, request.overrides, plugins);
   const Recipe stored = read_run_recipe(plan.folder, {}, plugins);
-  plan.recipe = request.recipe.empty()
-                    ? read_run_recipe(plan.folder, request.overrides, plugins)
-                    : read_recipe_with_plugins(request.recipe, request.overrides, plugins);
+  if (request.recipe.empty())
+    plan.recipe = read_run_recipe(plan.folder, request.overrides, plugins);
   plan.changes = recipe_changes(stored, plan.recipe);
   refuse_changes(plan, request);
   plan.checkpoint = checkpoint_to_resume(plan.folder, request);

@@ -46,7 +46,7 @@ void note_resumption(const RunPlan& plan, const Plugins& plugins, const Session&
   entry["from_step"] = plan.checkpoint.value_or(0);
   environment["resumed"].push_back(std::move(entry));
   replace_file(plan.folder.environment(), environment.dump(2) + "\n");
-  if (!plan.changes.empty()) replace_file(plan.folder.recipe(), resolved_yaml(plan.recipe));
+  replace_file(plan.folder.recipe(), resolved_yaml(plan.recipe));
 }
 
 std::string threads_text(int64_t threads) {

@@ -86,7 +86,8 @@ std::string other(const std::string& what, const std::string& theirs, const std:
 }
 
 TEST_F(ADamagedFile, ThatIsMissing) {
-  EXPECT_EQ(refusal("/nowhere/x.so"), "No such file or directory");
+  EXPECT_EQ(refusal("/nowhere/x.so"),
+            "there is no such file; build the plugin first, or correct the path");
 }
 
 TEST_F(ADamagedFile, ThatIsAFolder) { EXPECT_EQ(refusal(folder_), "it is not a regular file"); }

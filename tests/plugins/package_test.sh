@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# package_test.sh CMAKE BUILD SOURCE: what an author of plugins does, with nothing but an installed Echo in a folder whose
+# package_test.sh CMAKE BUILD: what an author of plugins does, with nothing but an installed Echo in a folder whose
 # name has a space: the example, a new plugin of each sort, its four commands; then the installation moves.
 set -euo pipefail
-cmake=$1 build=$2 source=$3
+cmake=$1 build=$2
 unset CMAKE_PREFIX_PATH ECHO_PLUGINS ECHO_PLUGIN_FOLDER
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -20,8 +20,16 @@ quietly() { "$@" > "$work/log" 2>&1 || { cat "$work/log" && fail "failed: $*"; }
 quietly "$cmake" --install "$build" --prefix "$prefix"
 cd "$work"
 
-printf 'the example, from its sources and the installed package alone\n'
-cp -R "$source/plugins/example" example && rm -rf example/build
+printf 'the page for authors leads to files that are there\n'
+page=$prefix/share/echo-lm/plugins.md
+mapfile -t links < <(sed 's/](/\n](/g' "$page" | sed -n 's/^](\([^)#:]*\)).*/\1/p')
+((${#links[@]} > 5)) || fail "the page has only ${#links[@]} links"
+for link in "${links[@]}"; do
+  [[ -e ${page%/*}/$link ]] || fail "$page leads to $link, which is not there"
+done
+
+printf 'the example, from the installed package alone\n'
+cp -R "$prefix/share/echo-lm/example" example
 quietly "$cmake" -S example -B example/build -DCMAKE_PREFIX_PATH="$prefix"
 quietly "$cmake" --build example/build
 for case in based_layer based_b; do

@@ -62,6 +62,7 @@ void write_report(const fs::path& run) {
       {"warning", warning_part(facts)},
       {"scores", scores_part(facts)},
       {"sample", sample_part(facts)},
+      {"plugins", plugins_part(facts)},
       {"repeat", repeat_part(facts)},
       {"details", "<section>" + recipe_part(facts) + environment_part(facts) + "</section>"},
       {"data", inside_script(list.dump(-1, ' ', false, Json::error_handler_t::replace))},

@@ -1,5 +1,7 @@
 #include "trainers/report/sections.h"
 
+#include "framework/src/plugin/note.h"
+#include "framework/src/text/near.h"
 #include "trainers/report/charts.h"
 #include "trainers/report/page.h"
 #include "trainers/text.h"
@@ -74,6 +76,22 @@ std::string entry_text(const Json& entry) {
   }
   std::string text = entry.value("name", "") + " " + entry.value("version", "");
   return entry.value("builtin", false) ? text : text + " from " + entry.value("path", "");
+}
+
+// A row for each plugin of a list that is no part of the program and that no row has shown yet.
+std::string plugin_rows(const Json& list, const std::string& since, std::set<std::string>& shown) {
+  std::string rows;
+  for (const Json& plugin : list) {
+    if (!plugin.is_object() || plugin.value("builtin", Json()) != false) continue;
+    const std::string where =
+        plugin.value("path", "") + "\nSHA-256 " + plugin.value("sha256", "unknown");
+    const std::string name = plugin.value("name", "") + " " + plugin.value("version", "");
+    if (!shown.insert(name + where).second) continue;
+    const Fingerprint note(plugin.value("fingerprint", ""));
+    rows += "<div><dt>" + html(name) + "</dt><dd>" + html(since + join(note.kinds())) + "\n<code>" +
+            html(where) + "</code></dd></div>\n";
+  }
+  return rows;
 }
 
 // The command that repeats a figure, folded away.
@@ -163,6 +181,19 @@ std::string sample_part(const ReportFacts& facts) {
   return "<section><h2>Sample</h2><p class=\"note\">" + html(facts.sample.value("note", "")) +
          "</p><pre class=\"prose\"><b>" + html(facts.sample.value("prompt", "")) + "</b>" +
          html(facts.sample.value("text", "")) + "</pre></section>";
+}
+
+std::string plugins_part(const ReportFacts& facts) {
+  if (!facts.environment.is_object()) return "";
+  std::set<std::string> shown;
+  std::string rows = plugin_rows(facts.environment.value("plugins", Json::array()), "", shown);
+  for (const Json& entry : facts.environment.value("resumed", Json::array())) {
+    if (!entry.is_object()) continue;
+    rows += plugin_rows(entry.value("plugins", Json::array()),
+                        "after step " + entry.value("from_step", Json()).dump() + ": ", shown);
+  }
+  if (rows.empty()) return "";
+  return "<section><h2>Plugins</h2><dl class=\"facts\">" + rows + "</dl></section>";
 }
 
 std::string repeat_part(const ReportFacts& facts) {

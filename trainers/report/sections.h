@@ -30,6 +30,7 @@ std::string figures_part(const nlohmann::ordered_json& charts);
 std::string warning_part(const ReportFacts& facts);
 std::string scores_part(const ReportFacts& facts);
 std::string sample_part(const ReportFacts& facts);
+std::string plugins_part(const ReportFacts& facts);
 std::string repeat_part(const ReportFacts& facts);
 std::string recipe_part(const ReportFacts& facts);
 std::string environment_part(const ReportFacts& facts);

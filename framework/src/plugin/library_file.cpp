@@ -282,7 +282,8 @@ std::string LibraryFile::name_of(const Elf64_Shdr& section) const {
 // The sections say once more where everything lies: a segment that was changed contradicts them.
 void LibraryFile::check_section(const Elf64_Shdr& section) const {
   if (!takes_memory(section)) return;
-  const std::string name = "its section " + name_of(section);
+  const std::string own = name_of(section);
+  const std::string name = own.empty() ? "a section without a name" : "its section " + own;
   const Elf64_Phdr* load = load_with(section.sh_addr, section.sh_size);
   if (!load) damaged(name + " lies in no loaded segment");
   if (section.sh_type != SHT_NOBITS) {

@@ -210,6 +210,8 @@ void Plugins::load_environment() {
 void Plugins::open(const std::filesystem::path& named, bool builtin) {
   std::error_code code;
   const std::filesystem::path file = std::filesystem::canonical(named, code);
+  if (code == std::errc::no_such_file_or_directory)
+    refuse(named, "there is no such file; build the plugin first, or correct the path");
   if (code) refuse(named, code.message());
   for (const LoadedPlugin& other : loaded_) {
     if (other.path == file) return;

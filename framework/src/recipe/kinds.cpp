@@ -24,6 +24,18 @@ namespace {
   throw ConfigError(node.where, path + ": the kind is missing; write " + example + "; k" + list);
 }
 
+// What to do about an unknown kind "plugin/...".
+std::string about_plugin(const std::string& plugin, const std::string& sort,
+                         const std::vector<std::string>& known) {
+  std::vector<std::string> own;
+  for (const std::string& kind : known) {
+    if (kind.starts_with(plugin + "/")) own.push_back(kind);
+  }
+  if (own.empty())
+    return "; kinds of the plugin '" + plugin + "' need its file under 'plugins:' or --plugin FILE";
+  return "; the " + sort + "s of the plugin '" + plugin + "', which is loaded: " + join(own);
+}
+
 }  // namespace
 
 std::string read_kind_name(const Node& node, const std::string& path, const std::string& sort,
@@ -44,10 +56,7 @@ std::string read_kind_name(const Node& node, const std::string& path, const std:
   std::string message = path + ".kind: unknown " + sort + " " + kind->found() +
                         known_words(name, "known " + sort + "s", known);
   const size_t slash = name.find('/');
-  if (slash != std::string::npos) {
-    message += "; kinds of the plugin '" + name.substr(0, slash) +
-               "' need its file under 'plugins:' or --plugin FILE";
-  }
+  if (slash != std::string::npos) message += about_plugin(name.substr(0, slash), sort, known);
   throw ConfigError(kind->where, message);
 }
 

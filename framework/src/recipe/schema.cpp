@@ -110,7 +110,9 @@ template <class Kinds>
 json kind_schema(const Kinds& kinds, const std::string& sort, const std::string& fallback = "") {
   json names = json::array(), choices = json::array(), cases = json::array();
   for (const auto& [name, kind] : kinds.all()) {
-    choices.push_back({{"const", name}, {"description", kind.summary}});
+    const bool is_strangers = name.find('/') != std::string::npos;
+    const std::string from = is_strangers ? " (from " + kind.origin + ")" : "";
+    choices.push_back({{"const", name}, {"description", kind.summary + from}});
     const std::unique_ptr<Options> options = kind.options();
     json fields = object_schema(fields_of(*options));
     fields["properties"]["kind"] = json{{"const", name}};

@@ -45,6 +45,23 @@ TEST(RecipeKinds, SaysHowToLoadThePluginOfAKind) {
       "recall; kinds of the plugin 'other' need its file under 'plugins:' or --plugin FILE");
 }
 
+TEST(RecipeKinds, ListsTheKindsOfAPluginThatIsLoaded) {
+  Registry registry = toy::registry();
+  MixerKind kind = *registry.mixers.find("recall");
+  kind.name = "other/recall";
+  registry.mixers.insert(kind);
+  try {
+    read_recipe_text(with("kind: recall", "kind: other/based"), "a.yaml", "/", {}, registry);
+    FAIL();
+  } catch (const ConfigError& mistake) {
+    EXPECT_STREQ(
+        mistake.what(),
+        "a.yaml:4:20: model.mixers.memory.kind: unknown mixer 'other/based'; known mixers: "
+        "other/recall, plain, recall; the mixers of the plugin 'other', which is loaded: "
+        "other/recall");
+  }
+}
+
 TEST(RecipeKinds, RejectsMissingKind) {
   EXPECT_EQ(mistake(with("{kind: recall, heads: 2}", "{heads: 2}")),
             "a.yaml:4:13: model.mixers.memory: the kind is missing; write {kind: NAME, ...}; known "

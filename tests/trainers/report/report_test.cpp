@@ -129,6 +129,26 @@ TEST_F(ReportTest, ShowsASampleOfText) {
   EXPECT_THAT(page(), HasSubstr("<b>In the </b>&lt;beginning&gt;"));
 }
 
+TEST_F(ReportTest, NamesThePluginsThatAreNoPartOfTheProgram) {
+  put("environment.json",
+      R"({"plugins": [{"name": "adamw", "version": "0.1", "builtin": true, "path": "/in/adamw.so"},
+  {"name": "ours", "version": "0.2", "builtin": false, "path": "/out/ours.so", "sha256": "ab12",
+   "fingerprint": "plugin=ours;kinds=ours/a,ours/b"}], "resumed": [{"from_step": 7, "plugins": [
+  {"name": "ours", "version": "0.2", "builtin": false, "path": "/out/ours.so", "sha256": "ab12"},
+  {"name": "ours", "version": "0.3", "builtin": false, "path": "/out/ours.so", "sha256": "cd34",
+   "fingerprint": "plugin=ours;kinds=ours/a"}]}]})");
+  EXPECT_THAT(page(), HasSubstr("<section><h2>Plugins</h2><dl class=\"facts\">"
+                                "<div><dt>ours 0.2</dt><dd>ours/a, ours/b\n"
+                                "<code>/out/ours.so\nSHA-256 ab12</code></dd></div>\n"
+                                "<div><dt>ours 0.3</dt><dd>after step 7: ours/a\n"
+                                "<code>/out/ours.so\nSHA-256 cd34</code></dd></div>\n"
+                                "</dl></section>"));
+}
+
+TEST_F(ReportTest, HasNoSectionOfPluginsWithoutOne) {
+  EXPECT_THAT(page(), Not(HasSubstr("<h2>Plugins</h2>")));
+}
+
 TEST_F(ReportTest, IsWrittenForARunThatHasMeasuredNothing) {
   put("metrics.jsonl", "");
   EXPECT_THAT(page(), HasSubstr("Nothing has been measured yet."));
