@@ -4,6 +4,7 @@
 
 #include <echo/error.h>
 
+#include <cstdlib>
 #include <iostream>
 
 namespace echo::cli {
@@ -36,6 +37,8 @@ RankedProcess::RankedProcess(const std::string& device) : launch_(find_launch())
     ranks_ = std::make_unique<Ranks>();
     return;
   }
+  // mpirun reads what ranks print through a terminal of its own, and hands it on as plain text.
+  if (launch_.by == Launch::By::mpirun) ::setenv("TERM", "dumb", 1);
   if (launch_.has_mpi()) on_cpu_ = join_ranks(launch_);
   if (is_gpu(device)) {
     ranks_ = std::make_unique<Ranks>(join_gpu_ranks(launch_, on_cpu_.get()));

@@ -1,8 +1,8 @@
 #include "trainers/train.h"
 
 #include "cli/command.h"
-#include "cli/ranks.h"
 #include "cli/numbers.h"
+#include "cli/ranks.h"
 #include "cli/table.h"
 #include "framework/src/text/terminal.h"
 #include "trainers/sample.h"
@@ -99,8 +99,7 @@ int run_here(Program& program, TrainRequest request, RankedProcess& process) {
     request.threads = threads_per_rank(process.launch().on_host);
   Console console(process.out(), [&] { return process.terminal(STDERR_FILENO); });
   const TrainResult result = train(request, program.plugins(), console, process.ranks());
-  if (!process.ranks().leads())
-    return result.outcome == Outcome::finished ? kDone : kStopped;
+  if (!process.ranks().leads()) return result.outcome == Outcome::finished ? kDone : kStopped;
   if (result.outcome == Outcome::finished) {
     print_summary(result);
     const Terminal terminal = look_at(STDOUT_FILENO);

@@ -229,10 +229,9 @@ void Checkpoints::save(const Content& content, int64_t keep, Ranks& ranks) const
   }
   std::error_code ignored;
   if (ranks.leads()) fs::remove_all(temporary, ignored);
-  throw Error("the checkpoint of step " + std::to_string(step) +
-              " could not be saved: " + failure + ". It takes " +
-              bytes_text(tensor_bytes(content)) + " and " + bytes_text(free_bytes(folder_)) +
-              " are free. " + last_whole());
+  throw Error("the checkpoint of step " + std::to_string(step) + " could not be saved: " + failure +
+              ". It takes " + bytes_text(tensor_bytes(content)) + " and " +
+              bytes_text(free_bytes(folder_)) + " are free. " + last_whole());
 }
 
 void Checkpoints::prune(int64_t step, int64_t keep) const {

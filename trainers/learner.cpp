@@ -126,8 +126,9 @@ StepResult Learner::step(const StepData& data, bool wants_to_stop) {
 // all of them stop at the same step.
 Learner::Totals Learner::totals(const StepData& data, bool wants_to_stop) {
   if (!exchange_) return {data.scored, data.tokens, wants_to_stop};
-  const at::Tensor counts = at::tensor(
-      {data.scored, data.tokens, static_cast<int64_t>(wants_to_stop)}, at::TensorOptions(at::kLong));
+  const at::Tensor counts =
+      at::tensor({data.scored, data.tokens, static_cast<int64_t>(wants_to_stop)},
+                 at::TensorOptions(at::kLong));
   Communicator& world = place_.ranks->world();
   world.all_reduce(counts, "counts of step " + std::to_string(data.step))->wait();
   const int64_t* values = counts.data_ptr<int64_t>();

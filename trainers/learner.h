@@ -38,7 +38,7 @@ struct StepResult {
 
 // Where a learner stands among others.
 struct LearnerPlace {
-  Ranks* ranks = nullptr;  // null: one process alone
+  Ranks* ranks = nullptr;       // null: one process alone
   EventTrace* trace = nullptr;  // null: none
 };
 

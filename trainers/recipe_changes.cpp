@@ -50,8 +50,8 @@ std::vector<RecipeChange> recipe_changes(const Recipe& from, const Recipe& to) {
 }
 
 bool may_change(const RecipeChange& change) {
-  for (const char* allowed : {"train.steps", "train.log_every", "train.checkpoint.", "evaluate.",
-                              "parallel."}) {
+  for (const char* allowed :
+       {"train.steps", "train.log_every", "train.checkpoint.", "evaluate.", "parallel."}) {
     if (change.path.rfind(allowed, 0) == 0) return true;
   }
   return false;

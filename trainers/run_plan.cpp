@@ -41,7 +41,7 @@ RunPlan plan_start(const TrainRequest& request, Plugins& plugins) {
   }
   if (request.from) throw ConfigError("--from needs --resume");
   RunPlan plan{.folder = RunFolder(""),
-            .recipe = read_recipe_with_plugins(request.recipe, request.overrides, plugins)};
+               .recipe = read_recipe_with_plugins(request.recipe, request.overrides, plugins)};
   plan.folder = RunFolder(request.run.empty() ? default_folder(plan.recipe) : fs::path(request.run))
                     .first_unfinished();
   const std::string path = plan.folder.path().string();
@@ -153,9 +153,9 @@ RunPlan plan_resume(const TrainRequest& request, Plugins& plugins) {
                       std::to_string(steps) + "; ask for more steps, or for an earlier --from");
   }
   if (plan.checkpoint) {
-    plan.plugin_changes = plugin_changes(
-        checkpoint_metadata(plan.folder.checkpoints().path(*plan.checkpoint)),
-        model_metadata(plan.recipe, plugins.loaded(), plugins.registry()));
+    plan.plugin_changes =
+        plugin_changes(checkpoint_metadata(plan.folder.checkpoints().path(*plan.checkpoint)),
+                       model_metadata(plan.recipe, plugins.loaded(), plugins.registry()));
   }
   // The same bits need the same device and number of threads.
   const Json environment = read_environment(plan.folder);

@@ -6,9 +6,9 @@
 
 namespace echo {
 
-// While it lives, the first SIGINT, SIGTERM, SIGHUP or SIGUSR1 only leaves a mark; the next one ends the
-// process as if nobody had listened. SIGUSR1 is the one that mpirun hands on to its ranks. Writing
-// beyond a file size limit fails instead of killing. One at a time.
+// While it lives, the first SIGINT, SIGTERM, SIGHUP or SIGUSR1 only leaves a mark; the next one
+// ends the process as if nobody had listened. SIGUSR1 is the one that mpirun hands on to its ranks.
+// Writing beyond a file size limit fails instead of killing. One at a time.
 class StopSignal {
  public:
   StopSignal();

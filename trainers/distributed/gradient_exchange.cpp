@@ -139,9 +139,9 @@ void GradientExchange::close(std::span<Slot> slots) {
       const bool is_defined =
           bucket.values.narrow(0, piece.place + piece.count, 1).item<float>() > 0;
       slots[static_cast<size_t>(kept - kept_.begin())].gradient =
-          is_defined ? bucket.values.narrow(0, piece.place, piece.count)
-                           .view(parameter.value().sizes())
-                     : at::Tensor();
+          is_defined
+              ? bucket.values.narrow(0, piece.place, piece.count).view(parameter.value().sizes())
+              : at::Tensor();
     }
   }
   for (const at::Tensor& leaf : leaves_) leaf.mutable_grad().reset();
@@ -155,7 +155,8 @@ void GradientExchange::share_parameters() {
       const at::Tensor value = parameters_[piece.parameter].value();
       bucket.values.narrow(0, piece.place, piece.count).copy_(value.reshape({-1}));
     }
-    bucket.pending = ranks_.all_gather(bucket.values, bucket.shares, "parameters of " + bucket.name);
+    bucket.pending =
+        ranks_.all_gather(bucket.values, bucket.shares, "parameters of " + bucket.name);
   }
   for (Bucket& bucket : buckets_) {
     bucket.pending->wait();

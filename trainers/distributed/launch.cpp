@@ -11,13 +11,14 @@
 #include <cstring>
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 
 #include <ATen/ATen.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include <sys/wait.h>
 
 #ifdef ECHO_MPI
 #include "trainers/distributed/mpi_communicator.h"
@@ -58,8 +59,8 @@ void hand_on(int) {
 }
 
 std::vector<std::string> mpirun_command(int64_t ranks, const std::vector<std::string>& arguments) {
-  std::vector<std::string> command = {"mpirun", "-n", std::to_string(ranks), "--bind-to", "none",
-                                      "--quiet", "--oversubscribe"};
+  std::vector<std::string> command = {"mpirun", "-n",      std::to_string(ranks), "--bind-to",
+                                      "none",   "--quiet", "--oversubscribe"};
   if (::geteuid() == 0) command.emplace_back("--allow-run-as-root");
   command.push_back(std::filesystem::read_symlink("/proc/self/exe"));
   command.insert(command.end(), arguments.begin(), arguments.end());
@@ -145,8 +146,9 @@ void abandon_ranks(int code) { abandon_mpi(code); }
 #else
 
 std::unique_ptr<Communicator> join_ranks(const Launch&) {
-  throw Error("this build has no MPI; install the package libopenmpi-dev and build again with `rm " +
-              std::string("-r build && ./echo`"));
+  throw Error(
+      "this build has no MPI; install the package libopenmpi-dev and build again with `rm " +
+      std::string("-r build && ./echo`"));
 }
 
 void abandon_ranks(int) {}
@@ -188,8 +190,8 @@ std::unique_ptr<Communicator> join_gpu_ranks(const Launch& launch, Communicator*
     store = shared_store(*on_cpu);
   } else {
     // The agent's store outlives a restart of the ranks.
-    const std::string attempt = "echo-" + variable("TORCHELASTIC_RUN_ID") + "-" +
-                                variable("TORCHELASTIC_RESTART_COUNT");
+    const std::string attempt =
+        "echo-" + variable("TORCHELASTIC_RUN_ID") + "-" + variable("TORCHELASTIC_RESTART_COUNT");
     store = c10::make_intrusive<c10d::PrefixStore>(attempt, torchrun_store(launch));
   }
   const at::Device device(at::kCUDA, static_cast<c10::DeviceIndex>(launch.local_rank));
@@ -199,7 +201,8 @@ std::unique_ptr<Communicator> join_gpu_ranks(const Launch& launch, Communicator*
 #else
 
 std::unique_ptr<Communicator> join_gpu_ranks(const Launch&, Communicator*) {
-  throw Error("this build has no CUDA; build one with `ECHO_CUDA=1 ./echo …`, or leave --device out");
+  throw Error(
+      "this build has no CUDA; build one with `ECHO_CUDA=1 ./echo …`, or leave --device out");
 }
 
 #endif
@@ -213,13 +216,15 @@ int run_ranks(int64_t ranks, const std::vector<std::string>& arguments) {
   const int code = wait_for(launched);
   launched = 0;
   if (code == 127)
-    throw Error("mpirun was not found; install the package openmpi-bin, or start the ranks yourself");
+    throw Error(
+        "mpirun was not found; install the package openmpi-bin, or start the ranks yourself");
   return code;
 }
 
 int run_ranks_under_torchrun(const Launch& launch, const std::vector<std::string>& arguments) {
   if (launch.on_host != launch.ranks) {
-    throw ConfigError("torchrun started ranks on several machines, and " + std::to_string(launch.ranks) +
+    throw ConfigError("torchrun started ranks on several machines, and " +
+                      std::to_string(launch.ranks) +
                       " ranks on CPUs find each other through MPI; start them with mpirun or srun, "
                       "or take GPUs with --device cuda");
   }

@@ -13,7 +13,7 @@ namespace echo {
 struct Launch {
   enum class By { person, mpirun, srun, torchrun };
   By by = By::person;
-  int64_t rank = 0, ranks = 1;        // of all
+  int64_t rank = 0, ranks = 1;          // of all
   int64_t on_host = 1, local_rank = 0;  // ranks on this machine, and which of them this is
   bool restarted = false;               // by its launcher, after a failure or a requeue
 
@@ -25,8 +25,8 @@ Launch find_launch();
 // Threads for each of so many ranks on this machine: the cores that this process may use, shared.
 int64_t threads_per_rank(int64_t ranks_on_host);
 
-// Joins the ranks that mpirun or srun started, for tensors on the CPU. Throws Error where this build
-// has no MPI, or where MPI sees other ranks than the launcher.
+// Joins the ranks that mpirun or srun started, for tensors on the CPU. Throws Error where this
+// build has no MPI, or where MPI sees other ranks than the launcher.
 std::unique_ptr<Communicator> join_ranks(const Launch& launch);
 
 // Joins ranks with a GPU each, started by mpirun, srun or torchrun. `on_cpu` is join_ranks() of the

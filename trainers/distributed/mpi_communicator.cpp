@@ -2,9 +2,9 @@
 
 #include "trainers/distributed/mpi_engine.h"
 
-#include <ATen/ATen.h>
-
 #include <limits>
+
+#include <ATen/ATen.h>
 
 namespace echo {
 
@@ -50,8 +50,8 @@ class MpiCommunicator final : public Communicator {
                                       const std::string& purpose) override {
     count_ring(tensor, 2);
     return post(tensor, purpose, [group = group_, tensor](MPI_Request* request) {
-      return MPI_Iallreduce(MPI_IN_PLACE, tensor.data_ptr(), whole_count(tensor),
-                            mpi_type(tensor), mpi_sum(tensor), group.communicator, request);
+      return MPI_Iallreduce(MPI_IN_PLACE, tensor.data_ptr(), whole_count(tensor), mpi_type(tensor),
+                            mpi_sum(tensor), group.communicator, request);
     });
   }
 

@@ -36,8 +36,7 @@ void check(int code, const char* call) {
 void add_bfloat16(void* from, void* to, int* count, MPI_Datatype*) {
   const auto* a = static_cast<const c10::BFloat16*>(from);
   auto* b = static_cast<c10::BFloat16*>(to);
-  for (int i = 0; i < *count; ++i)
-    b[i] = static_cast<float>(a[i]) + static_cast<float>(b[i]);
+  for (int i = 0; i < *count; ++i) b[i] = static_cast<float>(a[i]) + static_cast<float>(b[i]);
 }
 
 MPI_Op bfloat16_sum() {

@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mpi.h>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -15,7 +16,6 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
-#include <mpi.h>
 
 namespace echo {
 

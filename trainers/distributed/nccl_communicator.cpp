@@ -6,6 +6,7 @@
 #include <cstring>
 #include <deque>
 #include <mutex>
+#include <nccl.h>
 #include <thread>
 #include <vector>
 
@@ -14,7 +15,6 @@
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
-#include <nccl.h>
 
 namespace echo {
 
@@ -262,8 +262,8 @@ class NcclCommunicator final : public Communicator {
     count_ring(whole, 1);
     return post(whole, purpose, [this, shares](const at::Tensor& values, cudaStream_t stream) {
       return for_each_share(values, shares, [&](void* share, size_t count, int owner) {
-        return ncclBroadcast(share, share, count, nccl_type(values), owner,
-                             group_->communicator(), stream);
+        return ncclBroadcast(share, share, count, nccl_type(values), owner, group_->communicator(),
+                             stream);
       });
     });
   }
@@ -300,9 +300,8 @@ class NcclCommunicator final : public Communicator {
 
   static size_t count_of(const at::Tensor& tensor) { return static_cast<size_t>(tensor.numel()); }
 
-  static ncclResult_t for_each_share(
-      const at::Tensor& whole, const Shares& shares,
-      const std::function<ncclResult_t(void*, size_t, int)>& call) {
+  static ncclResult_t for_each_share(const at::Tensor& whole, const Shares& shares,
+                                     const std::function<ncclResult_t(void*, size_t, int)>& call) {
     ncclResult_t result = ncclGroupStart();
     auto* place = static_cast<char*>(whole.data_ptr());
     for (size_t owner = 0; owner < shares.size() && result == ncclSuccess; ++owner) {
@@ -318,9 +317,8 @@ class NcclCommunicator final : public Communicator {
                                 const Call& call) {
     ECHO_CHECK(tensor.is_contiguous(), << purpose);
     const at::Tensor on_device = tensor.to(group_->device());
-    auto operation = group_->run(on_device, purpose, [&](cudaStream_t stream) {
-      return call(on_device, stream);
-    });
+    auto operation = group_->run(on_device, purpose,
+                                 [&](cudaStream_t stream) { return call(on_device, stream); });
     return std::make_unique<NcclPending>(*group_, std::move(operation), tensor, on_device);
   }
 
@@ -346,8 +344,8 @@ std::unique_ptr<Communicator> nccl_communicator(c10::intrusive_ptr<c10d::Store> 
   ncclComm_t communicator = nullptr;
   check(ncclCommInitRank(&communicator, static_cast<int>(size), identity, static_cast<int>(rank)),
         "ncclCommInitRank");
-  return std::make_unique<NcclCommunicator>(std::make_unique<NcclGroup>(
-      communicator, std::move(store), "world", rank, size, device));
+  return std::make_unique<NcclCommunicator>(
+      std::make_unique<NcclGroup>(communicator, std::move(store), "world", rank, size, device));
 }
 
 }  // namespace echo

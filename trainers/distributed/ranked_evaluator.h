@@ -6,7 +6,8 @@
 namespace echo {
 
 // Scores batches with all ranks: each scores its share of the rows and of their tokens, and all get
-// all of the result. So a task's evaluate() runs alike on every rank and knows nothing of the others.
+// all of the result. So a task's evaluate() runs alike on every rank and knows nothing of the
+// others.
 class RankedEvaluator final : public Evaluator {
  public:
   RankedEvaluator(Model& model, int64_t batch_size, Ranks& ranks,

@@ -34,9 +34,9 @@ MeshShape mesh_shape(const Recipe& recipe, int64_t ranks) {
     const std::string product = "parallel.data " +
                                 (wanted.data ? std::to_string(*wanted.data) : "null") +
                                 " and parallel.sequence " + std::to_string(wanted.sequence);
-    throw ConfigError(product + " make " + ranks_text(shape.size()) + ", and " +
-                      ranks_text(ranks) + (ranks == 1 ? " was" : " were") +
-                      " started; start as many with --ranks " + std::to_string(shape.size()) +
+    throw ConfigError(product + " make " + ranks_text(shape.size()) + ", and " + ranks_text(ranks) +
+                      (ranks == 1 ? " was" : " were") + " started; start as many with --ranks " +
+                      std::to_string(shape.size()) +
                       " or mpirun, or change the numbers with --set parallel.data=… and --set "
                       "parallel.sequence=…");
   }

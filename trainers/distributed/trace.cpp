@@ -21,8 +21,8 @@ EventTrace::EventTrace(int64_t rank)
       offset_(microseconds(std::chrono::system_clock::now().time_since_epoch()) -
               microseconds(Clock::now().time_since_epoch())) {}
 
-void EventTrace::add(Lane lane, const std::string& name, Clock::time_point begin, Clock::time_point end,
-                int64_t bytes) {
+void EventTrace::add(Lane lane, const std::string& name, Clock::time_point begin,
+                     Clock::time_point end, int64_t bytes) {
   const std::lock_guard lock(mutex_);
   events_.push_back({lane, name, microseconds(begin.time_since_epoch()) + offset_,
                      microseconds(end - begin), bytes});
@@ -39,12 +39,9 @@ std::string EventTrace::events() const {
   describe("thread_name", 0, "work");
   describe("thread_name", 1, "exchange");
   for (const Event& event : events_) {
-    Json entry = {{"ph", "X"},
-                  {"pid", rank_},
-                  {"tid", event.lane == Lane::work ? 0 : 1},
-                  {"name", event.name},
-                  {"ts", event.begin},
-                  {"dur", event.duration}};
+    Json entry = {
+        {"ph", "X"},          {"pid", rank_},      {"tid", event.lane == Lane::work ? 0 : 1},
+        {"name", event.name}, {"ts", event.begin}, {"dur", event.duration}};
     if (event.bytes > 0) entry["args"] = {{"bytes", event.bytes}};
     events.push_back(std::move(entry));
   }

@@ -66,11 +66,9 @@ at::Tensor loss_sum(Model& model, const PlacedBatch& batch, const ModelSpan& spa
 Evaluator::Result score(Model& model, const PlacedBatch& placed, const ModelSpan& span) {
   c10::NoGradGuard no_grad;
   const at::Tensor& labels = placed.batch.labels;
-  const at::Tensor rows = model.hidden(placed.batch.inputs, span)
-                              .flatten(0, 1)
-                              .index_select(0, placed.scored);
-  const at::Tensor log_probability =
-      at::zeros({labels.numel()}, rows.options().dtype(at::kFloat));
+  const at::Tensor rows =
+      model.hidden(placed.batch.inputs, span).flatten(0, 1).index_select(0, placed.scored);
+  const at::Tensor log_probability = at::zeros({labels.numel()}, rows.options().dtype(at::kFloat));
   const at::Tensor prediction = at::full({labels.numel()}, -100, placed.scored.options());
   const int64_t step = std::max<int64_t>(1, kLogitsAtOnce / model.vocabulary());
   for (int64_t first = 0; first < placed.scored_count; first += step) {

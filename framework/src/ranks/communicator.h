@@ -1,12 +1,12 @@
 #pragma once
 
+#include <echo/error.h>
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <echo/error.h>
 
 #include <ATen/core/Tensor.h>
 

@@ -26,9 +26,10 @@ TEST(Mesh, RefusesAProductThatIsNotTheNumberOfRanks) {
   Recipe recipe;
   recipe.parallel.data = 3;
   recipe.parallel.sequence = 2;
-  EXPECT_THAT(refusal(recipe, 4),
-              testing::HasSubstr("parallel.data 3 and parallel.sequence 2 make 6 ranks, and 4 ranks "
-                                 "were started; start as many with --ranks 6"));
+  EXPECT_THAT(
+      refusal(recipe, 4),
+      testing::HasSubstr("parallel.data 3 and parallel.sequence 2 make 6 ranks, and 4 ranks "
+                         "were started; start as many with --ranks 6"));
   recipe.parallel.data.reset();
   EXPECT_THAT(refusal(recipe, 1), testing::HasSubstr("make 2 ranks, and 1 rank was started"));
 }

@@ -60,8 +60,7 @@ class RanksTest : public testing::Test {
 
   // Trains into a folder of this name and expects that it ends well.
   void train(const std::string& name, const std::string& options) {
-    const Outcome outcome =
-        run("echo-lm train r.yaml --threads 1 --run " + name + " " + options);
+    const Outcome outcome = run("echo-lm train r.yaml --threads 1 --run " + name + " " + options);
     ASSERT_EQ(outcome.code, kDone) << outcome.mistakes;
   }
 
@@ -73,7 +72,8 @@ class RanksTest : public testing::Test {
     return tensors;
   }
 
-  // The largest difference between two runs' parameters after a step, relative to the largest value.
+  // The largest difference between two runs' parameters after a step, relative to the largest
+  // value.
   double difference(const std::string& a, const std::string& b, int64_t step) const {
     const auto one = model(a, step), other = model(b, step);
     EXPECT_EQ(one.size(), other.size());
@@ -160,7 +160,6 @@ TEST_F(RanksTest, OnlyTheFirstPrintsAndEachHasALog) {
   EXPECT_TRUE(fs::exists(path("two/logs/rank-1.txt")));
 }
 
-
 TEST_F(RanksTest, GoOnAsOneProcessOrAnyOtherNumber) {
   train("whole", "");
   const std::string stop =
@@ -198,8 +197,7 @@ TEST_F(RanksTest, WriteOneTraceThatShowsTheExchange) {
 }
 
 TEST_F(RanksTest, RefuseAMeshThatDoesNotFit) {
-  const Outcome outcome =
-      run("echo-lm train r.yaml --ranks 2 --run no --set parallel.data=4");
+  const Outcome outcome = run("echo-lm train r.yaml --ranks 2 --run no --set parallel.data=4");
   EXPECT_EQ(outcome.code, kMistake);
   EXPECT_THAT(outcome.mistakes, HasSubstr("parallel.data 4 and parallel.sequence 1 make 4 ranks, "
                                           "and 2 ranks were started"));
@@ -214,11 +212,11 @@ TEST_F(RanksTest, RefuseABatchThatIsTooSmall) {
 }
 
 TEST_F(RanksTest, ASignalToOneStopsAllWithACheckpoint) {
-  const Outcome outcome = run(
-      "echo-lm train r.yaml --threads 1 --ranks 2 --run two --set train.steps=100000 "
-      "--set train.checkpoint.every=null --set evaluate.every=null & "
-      "until grep -q '\"step\"' two/metrics.jsonl 2>/dev/null; do sleep 0.1; done; "
-      "kill -TERM $!; wait $!");
+  const Outcome outcome =
+      run("echo-lm train r.yaml --threads 1 --ranks 2 --run two --set train.steps=100000 "
+          "--set train.checkpoint.every=null --set evaluate.every=null & "
+          "until grep -q '\"step\"' two/metrics.jsonl 2>/dev/null; do sleep 0.1; done; "
+          "kill -TERM $!; wait $!");
   EXPECT_EQ(outcome.code, kStopped) << outcome.mistakes;
   const auto latest = Checkpoints(path("two") / "checkpoints").latest();
   ASSERT_TRUE(latest);
@@ -227,12 +225,12 @@ TEST_F(RanksTest, ASignalToOneStopsAllWithACheckpoint) {
 }
 
 TEST_F(RanksTest, AStoppedRankIsNamed) {
-  const Outcome outcome = run(
-      "mpirun -n 2 --oversubscribe --bind-to none echo-lm train r.yaml --threads 1 --run two "
-      "--set train.steps=100000 --set parallel.time_limit=2 & mpi=$!; "
-      "until grep -q '\"step\"' two/metrics.jsonl 2>/dev/null; do sleep 0.1; done; "
-      "for p in $(pgrep -P $mpi); do if tr '\\0' '\\n' < /proc/$p/environ | grep -q "
-      "'^OMPI_COMM_WORLD_RANK=1$'; then kill -STOP $p; fi; done; wait $mpi");
+  const Outcome outcome =
+      run("mpirun -n 2 --oversubscribe --bind-to none echo-lm train r.yaml --threads 1 --run two "
+          "--set train.steps=100000 --set parallel.time_limit=2 & mpi=$!; "
+          "until grep -q '\"step\"' two/metrics.jsonl 2>/dev/null; do sleep 0.1; done; "
+          "for p in $(pgrep -P $mpi); do if tr '\\0' '\\n' < /proc/$p/environ | grep -q "
+          "'^OMPI_COMM_WORLD_RANK=1$'; then kill -STOP $p; fi; done; wait $mpi");
   EXPECT_EQ(outcome.code, kFailed) << outcome.mistakes;
   EXPECT_THAT(outcome.mistakes, HasSubstr("rank 1 has not come to '"));
   EXPECT_THAT(outcome.mistakes, HasSubstr("does not answer: its process has stopped"));
