@@ -54,11 +54,14 @@ int64_t cores() {
   return CPU_COUNT(&set);
 }
 
-// The process group that signals are handed on to. A handler can reach nothing but globals.
+// mpirun, which signals are handed on to. A handler can reach nothing but globals.
 volatile pid_t launched = 0;
+volatile std::sig_atomic_t handed_on = 0;
 
+// The first one lets the ranks save; after the second mpirun ends them at once.
 void hand_on(int) {
-  if (launched > 0) ::kill(launched, SIGUSR1);
+  if (launched > 0) ::kill(launched, handed_on ? SIGTERM : SIGUSR1);
+  handed_on = 1;
 }
 
 std::vector<std::string> mpirun_command(int64_t ranks, const std::vector<std::string>& arguments) {
