@@ -1,7 +1,10 @@
 #include "trainers/distributed/plan.h"
 
+#include "framework/src/ranks/local_communicator.h"
 #include "tests/support/builtins.h"
 #include "trainers/determinism.h"
+#include "trainers/distributed/ranks.h"
+#include "trainers/learner.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -96,6 +99,71 @@ TEST_F(Plans, RoundEveryBucketByItself) {
       4 * (256 + 3 * 32 * 256 + 256 + 5 + 5000 * 256 + 1);  // up to the embedding
   const PlannedTraffic sent = traffic({.data = 3}, large);
   EXPECT_EQ(sent.gradients, 2 * first * 2 / 3 + 2 * second * 2 / 3);
+}
+
+// What rank `rank` of a real mesh, whose ranks are threads, sends in its second step.
+struct Sent {
+  int64_t world = 0, sequence = 0;
+};
+std::vector<Sent> sent_in_a_step(const Recipe& read, const Registry& registry, const Mesh& mesh) {
+  std::vector<Sent> sent(static_cast<size_t>(mesh.ranks()));
+  const auto task = make(registry.tasks, read.task, TaskPlace{.seed = 1});
+  run_local_ranks(mesh.ranks(), 60, [&](Communicator& communicator) {
+    Ranks ranks(communicator.split(0, "all"));
+    ranks.arrange({.data = mesh.data, .sequence = mesh.sequence});
+    const DataPlan plan{.task = task.get(),
+                        .batch = read.train.batch,
+                        .accumulation = read.train.accumulation,
+                        .rank = ranks.data_rank(),
+                        .ranks = mesh.data,
+                        .sequence_rank = ranks.sequence_rank(),
+                        .sequence_ranks = mesh.sequence};
+    Learner learner(read, registry, at::kCPU, {.ranks = &ranks});
+    learner.step(step_data(plan, 1));
+    const auto so_far = [&] {
+      return Sent{ranks.world().bytes_sent(),
+                  ranks.sequence() ? ranks.sequence()->bytes_sent() : 0};
+    };
+    const Sent before = so_far();
+    learner.step(step_data(plan, 2));
+    const Sent after = so_far();
+    sent[static_cast<size_t>(ranks.rank())] = {after.world - before.world,
+                                               after.sequence - before.sequence};
+  });
+  return sent;
+}
+
+TEST_F(Plans, AreWhatRanksSend) {
+  const std::vector<std::string> all = {
+      "model.mixers.conv={kind: short_conv}",
+      "model.mixers.ska={kind: ska, heads: 2, rank: 4, power: 1}",
+      "model.mixers.mamba={kind: mamba2, head_width: 8, state: 4}",
+      "model.mixers.third={kind: mamba3, head_width: 8, state: 4}",
+      "model.mixers.delta={kind: gated_deltanet, heads: 2}",
+      "model.mixers.gated={kind: gla, heads: 2}",
+      "model.mixers.near={kind: attention, heads: 2, window: 5}",
+      "model.blocks=[[conv, ska, mamba], [third, delta, gated], [attention, near, linear, ffn]]",
+      "task.length=64"};
+  for (const Mesh& mesh : std::vector<Mesh>{{.data = 2},
+                                            {.data = 4, .zero = 1},
+                                            {.sequence = 2},
+                                            {.data = 2, .sequence = 2, .zero = 1},
+                                            {.sequence = 4}}) {
+    std::vector<std::string> overrides = all;
+    overrides.push_back("parallel={data: " + std::to_string(mesh.data) +
+                        ", sequence: " + std::to_string(mesh.sequence) +
+                        ", zero: " + std::to_string(mesh.zero) + "}");
+    for (const char* parts : {"train.accumulation=1", "train.accumulation=2"}) {
+      overrides.push_back(parts);
+      const Recipe read = recipe(overrides);
+      const PlannedTraffic planned = planned_traffic(read, builtin_registry(), mesh);
+      for (const Sent& sent : sent_in_a_step(read, builtin_registry(), mesh)) {
+        EXPECT_EQ(sent.world, planned.gradients + planned.parameters + planned.control)
+            << mesh.text() << " " << parts;
+        EXPECT_EQ(sent.sequence, planned.sequence) << mesh.text() << " " << parts;
+      }
+    }
+  }
 }
 
 TEST_F(Plans, CountTheMemoryOfARank) {
