@@ -65,8 +65,8 @@ void hand_on(int) {
 }
 
 std::vector<std::string> mpirun_command(int64_t ranks, const std::vector<std::string>& arguments) {
-  std::vector<std::string> command = {"mpirun", "-n",      std::to_string(ranks), "--bind-to",
-                                      "none",   "--quiet", "--oversubscribe"};
+  std::vector<std::string> command = {"mpirun",    "-n",   std::to_string(ranks),
+                                      "--bind-to", "none", "--oversubscribe"};
   if (::geteuid() == 0) command.emplace_back("--allow-run-as-root");
   command.push_back(std::filesystem::read_symlink("/proc/self/exe"));
   command.insert(command.end(), arguments.begin(), arguments.end());
