@@ -1,7 +1,10 @@
 #include "trainers/stop_signal.h"
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <future>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -24,6 +27,25 @@ TEST(StopSignal, ForgetsWhatAnotherOneSaw) {
     EXPECT_STREQ(stop.name(), "SIGINT");
   }
   EXPECT_FALSE(StopSignal().requested());
+}
+
+TEST(StopSignal, RemembersWhatMpirunHandsOn) {
+  StopSignal stop;
+  std::raise(SIGUSR1);
+  EXPECT_STREQ(stop.name(), "SIGUSR1");
+}
+
+TEST(GraceLimit, GivesUpOnlyAfterASignal) {
+  StopSignal stop;
+  std::promise<void> given_up;
+  std::future<void> wait = given_up.get_future();
+  {
+    const GraceLimit nobody(stop, 0.05, [] { ADD_FAILURE() << "there was no signal"; });
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  const GraceLimit grace(stop, 0.05, [&] { given_up.set_value(); });
+  std::raise(SIGTERM);
+  EXPECT_EQ(wait.wait_for(std::chrono::seconds(60)), std::future_status::ready);
 }
 
 TEST(StopSignalDeathTest, TheSecondSignalEndsTheProcess) {
