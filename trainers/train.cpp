@@ -141,8 +141,8 @@ void prepare_folder(RunPlan& plan, const Plugins& plugins, const Session& sessio
 Json ranks_json(const Recipe& recipe, Ranks& ranks) {
   if (ranks.size() == 1) return nullptr;
   return {{"size", ranks.size()},
-          {"data", ranks.shape().data},
-          {"sequence", ranks.shape().sequence},
+          {"data", ranks.mesh().data},
+          {"sequence", ranks.mesh().sequence},
           {"zero", recipe.parallel.zero},
           {"hosts", ranks.gather(host_name(), "names of hosts")}};
 }
@@ -173,7 +173,7 @@ TrainResult train(const TrainRequest& request, Plugins& plugins, Console& consol
     return result;
   }
   ranks.world().limit(plan.recipe.parallel.time_limit);
-  ranks.arrange(mesh_shape(plan.recipe, ranks.size()));
+  ranks.arrange(mesh_of(plan.recipe, ranks.size()));
   if (ranks.size() > 1 && request.device.empty() && plan.device != "cpu") {
     throw ConfigError("the run " + plan.folder.path().string() + " is trained on " + plan.device +
                       "; give --device cuda, so that each rank takes a GPU, or --device cpu");

@@ -56,9 +56,9 @@ Trainer::Trainer(const Recipe& recipe, const Plugins& plugins, const TrainerPlac
             .accumulation = recipe.train.accumulation,
             .device = place.device,
             .rank = place.ranks.data_rank(),
-            .ranks = place.ranks.shape().data,
+            .ranks = place.ranks.mesh().data,
             .sequence_rank = place.ranks.sequence_rank(),
-            .sequence_ranks = place.ranks.shape().sequence},
+            .sequence_ranks = place.ranks.mesh().sequence},
       steps_(recipe.train.steps.value()) {}
 
 void Trainer::resume(int64_t step) {
@@ -302,8 +302,8 @@ void Trainer::write_metrics(const Json& line) {
 
 Json Trainer::ranks_summary() const {
   return {{"size", ranks_.size()},
-          {"data", ranks_.shape().data},
-          {"sequence", ranks_.shape().sequence},
+          {"data", ranks_.mesh().data},
+          {"sequence", ranks_.mesh().sequence},
           {"zero", recipe_.parallel.zero},
           {"bytes_sent_per_step", step_bytes_}};
 }

@@ -224,9 +224,9 @@ void Ska::go_on(const ska::Features& features, Stretch& stretch, State& state) c
   const auto [sums, last] = ska::earlier_parts(features, reading_, stretch);
   if (stretch.rank() == 0) return;
   state.set("G", state.get("G") + sums.G);
-  if (state.has("M")) state.set("M", sums.M);
-  state.set("C", sums.C);
-  if (state.has("z_prev")) state.set("z_prev", last);
+  if (state.has("M")) state.set("M", sums.M.contiguous());
+  state.set("C", sums.C.contiguous());
+  if (state.has("z_prev")) state.set("z_prev", last.contiguous());
 }
 
 Tensor Ska::read_exact(const ska::Features& features, State& state) const {

@@ -25,7 +25,8 @@ Sent sent_by(const std::string& text, int64_t length) {
     const auto mixer = made(text);
     const Part part = part_of(host_offsets({}, {}, kBatch, length), length, ranks.rank(), 3);
     RankStretch stretch(ranks, part);
-    const at::Tensor y = (*mixer)(x.narrow(1, part.first(), part.count()), {.stretch = &stretch});
+    const at::Tensor own_x = x.narrow(1, part.first(), part.count()).clone().requires_grad_(true);
+    const at::Tensor y = (*mixer)(own_x, {.stretch = &stretch});
     Sent& own = sent[static_cast<size_t>(ranks.rank())];
     own.forward = ranks.bytes_sent();
     y.sum().backward();

@@ -7,10 +7,13 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <regex>
 #include <sched.h>
+#include <string>
 #include <thread>
 #include <unistd.h>
 
@@ -51,16 +54,19 @@ int64_t cores() {
   return CPU_COUNT(&set);
 }
 
-// The process group that signals are handed on to. A handler can reach nothing but globals.
+// mpirun, which signals are handed on to. A handler can reach nothing but globals.
 volatile pid_t launched = 0;
+volatile std::sig_atomic_t handed_on = 0;
 
+// The first one lets the ranks save; after the second mpirun ends them at once.
 void hand_on(int) {
-  if (launched > 0) ::kill(launched, SIGUSR1);
+  if (launched > 0) ::kill(launched, handed_on ? SIGTERM : SIGUSR1);
+  handed_on = 1;
 }
 
 std::vector<std::string> mpirun_command(int64_t ranks, const std::vector<std::string>& arguments) {
-  std::vector<std::string> command = {"mpirun", "-n",      std::to_string(ranks), "--bind-to",
-                                      "none",   "--quiet", "--oversubscribe"};
+  std::vector<std::string> command = {"mpirun",    "-n",   std::to_string(ranks),
+                                      "--bind-to", "none", "--oversubscribe"};
   if (::geteuid() == 0) command.emplace_back("--allow-run-as-root");
   command.push_back(std::filesystem::read_symlink("/proc/self/exe"));
   command.insert(command.end(), arguments.begin(), arguments.end());
@@ -68,8 +74,8 @@ std::vector<std::string> mpirun_command(int64_t ranks, const std::vector<std::st
 }
 
 // A group of its own: the terminal's Ctrl-C comes to this process, which hands it on gently. mpirun
-// itself would kill the ranks a second later.
-pid_t start(const std::vector<std::string>& command) {
+// itself would kill the ranks a second later. `errors` becomes its stderr.
+pid_t start(const std::vector<std::string>& command, int errors) {
   std::vector<char*> words;
   for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
@@ -79,8 +85,53 @@ pid_t start(const std::vector<std::string>& command) {
   ::setpgid(0, 0);
   const int nothing = ::open("/dev/null", O_RDONLY);
   ::dup2(nothing, STDIN_FILENO);
+  ::dup2(errors, STDERR_FILENO);
   ::execvp(words[0], words.data());
   ::_exit(127);
+}
+
+// Hands on what the ranks and mpirun write to stderr, without mpirun's own paragraphs, which stand
+// between lines of dashes: they repeat what the ranks have said. What one of them says of a rank
+// that a signal ended is said in our words.
+class Relay {
+ public:
+  void take(const char* text, size_t size) {
+    rest_.append(text, size);
+    for (size_t end = rest_.find('\n'); end != std::string::npos; end = rest_.find('\n')) {
+      line(rest_.substr(0, end + 1));
+      rest_.erase(0, end + 1);
+    }
+  }
+  void finish() { std::fputs(rest_.c_str(), stderr); }
+
+ private:
+  void line(const std::string& text) {
+    if (text.size() > 40 && text.find_first_not_of("-\n") == std::string::npos) {
+      inside_ = !inside_;
+    } else if (!inside_) {
+      std::fputs(text.c_str(), stderr);
+    } else if (std::smatch found; std::regex_search(text, found, kEnded_)) {
+      std::fprintf(stderr,
+                   "echo: error: rank %s was ended by signal %s, and the others with it; the last "
+                   "checkpoint is whole: go on with --resume\n",
+                   found.str(1).c_str(), found.str(2).c_str());
+    }
+  }
+
+  const std::regex kEnded_{R"(process rank (\d+) with PID .* exited on signal (\d+))"};
+  std::string rest_;
+  bool inside_ = false;
+};
+
+void relay_errors(int descriptor) {
+  Relay relay;
+  std::array<char, 4096> text;
+  while (true) {
+    const ssize_t size = ::read(descriptor, text.data(), text.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) return relay.finish();
+    relay.take(text.data(), static_cast<size_t>(size));
+  }
 }
 
 int wait_for(pid_t child) {
@@ -211,9 +262,15 @@ int run_ranks(int64_t ranks, const std::vector<std::string>& arguments) {
 #ifndef ECHO_MPI
   join_ranks({});
 #endif
-  launched = start(mpirun_command(ranks, arguments));
+  std::array<int, 2> errors{};
+  if (::pipe2(errors.data(), O_CLOEXEC) != 0)
+    throw Error(std::string("no pipe can be made: ") + std::strerror(errno));
+  launched = start(mpirun_command(ranks, arguments), errors[1]);
+  ::close(errors[1]);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) std::signal(signal, hand_on);
+  relay_errors(errors[0]);
   const int code = wait_for(launched);
+  ::close(errors[0]);
   launched = 0;
   if (code == 127)
     throw Error(

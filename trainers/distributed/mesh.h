@@ -23,6 +23,10 @@ struct Mesh {
 // Of a recipe's section `parallel`; where it leaves parallel.data open, of one group.
 Mesh mesh_of(const Recipe& recipe);
 
+// The same on so many ranks, as many groups as there are ranks for where it leaves that open.
+// Throws ConfigError that gives the numbers where they do not fit together.
+Mesh mesh_of(const Recipe& recipe, int64_t ranks);
+
 // Why steps of `batch` rows of `length` tokens cannot be shared out so; none: they can.
 std::optional<std::string> obstacle(const Mesh& mesh, int64_t batch, int64_t length);
 

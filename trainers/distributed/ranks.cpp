@@ -20,48 +20,20 @@ std::string text_of(const at::Tensor& bytes) {
   return {static_cast<const char*>(bytes.data_ptr()), static_cast<size_t>(bytes.numel())};
 }
 
-std::string ranks_text(int64_t count) {
-  return std::to_string(count) + (count == 1 ? " rank" : " ranks");
-}
-
 }  // namespace
-
-MeshShape mesh_shape(const Recipe& recipe, int64_t ranks) {
-  const ParallelRecipe& wanted = recipe.parallel;
-  const MeshShape shape{.data = wanted.data.value_or(std::max<int64_t>(1, ranks / wanted.sequence)),
-                        .sequence = wanted.sequence};
-  if (shape.size() != ranks) {
-    const std::string product = "parallel.data " +
-                                (wanted.data ? std::to_string(*wanted.data) : "null") +
-                                " and parallel.sequence " + std::to_string(wanted.sequence);
-    throw ConfigError(product + " make " + ranks_text(shape.size()) + ", and " + ranks_text(ranks) +
-                      (ranks == 1 ? " was" : " were") + " started; start as many with --ranks " +
-                      std::to_string(shape.size()) +
-                      " or mpirun, or change the numbers with --set parallel.data=… and --set "
-                      "parallel.sequence=…");
-  }
-  if (recipe.train.batch < shape.data) {
-    throw ConfigError("train.batch " + std::to_string(recipe.train.batch) +
-                      " has fewer samples than parallel.data has groups (" +
-                      std::to_string(shape.data) +
-                      "); take a larger batch, or more ranks for each sequence with --set "
-                      "parallel.sequence=…");
-  }
-  return shape;
-}
 
 Ranks::Ranks() : world_(single_rank()) {}
 
 Ranks::Ranks(std::unique_ptr<Communicator> world) : world_(std::move(world)) {
-  shape_.data = world_->size();
+  mesh_.data = world_->size();
 }
 
-void Ranks::arrange(const MeshShape& shape) {
-  ECHO_CHECK(shape.size() == size());
-  shape_ = shape;
+void Ranks::arrange(const Mesh& mesh) {
+  ECHO_CHECK(mesh.ranks() == size());
+  mesh_ = mesh;
   if (size() == 1) return;
   barrier(*world_, "the start");
-  if (shape.sequence > 1) sequence_ = world_->split(data_rank(), "the ranks of a sequence");
+  if (mesh.sequence > 1) sequence_ = world_->split(data_rank(), "the ranks of a sequence");
 }
 
 bool Ranks::any(bool here, const std::string& purpose) {

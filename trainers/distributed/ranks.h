@@ -1,7 +1,7 @@
 #pragma once
 
 #include "framework/src/ranks/communicator.h"
-#include "framework/src/recipe/recipe.h"
+#include "trainers/distributed/mesh.h"
 
 #include <cstdint>
 #include <memory>
@@ -12,17 +12,6 @@
 
 namespace echo {
 
-// How many ranks share the batch, and how many share every sequence of it.
-struct MeshShape {
-  int64_t data = 1;
-  int64_t sequence = 1;
-  int64_t size() const { return data * sequence; }
-};
-
-// The mesh that a recipe asks for on so many ranks. Throws ConfigError that gives the numbers where
-// they do not fit together.
-MeshShape mesh_shape(const Recipe& recipe, int64_t ranks);
-
 // The ranks of one run: data x sequence of them, those that share a sequence next to each other.
 // Owned by whoever trains; used by its thread.
 class Ranks {
@@ -31,16 +20,16 @@ class Ranks {
   explicit Ranks(std::unique_ptr<Communicator> world);
 
   // Groups the ranks. Called once, by all of them.
-  void arrange(const MeshShape& shape);
+  void arrange(const Mesh& mesh);
 
   int64_t rank() const { return world_->rank(); }
   int64_t size() const { return world_->size(); }
   bool leads() const { return rank() == 0; }  // prints, and writes what is written once
   Communicator& world() { return *world_; }
   Communicator* sequence() { return sequence_.get(); }  // null: sequences are whole
-  const MeshShape& shape() const { return shape_; }
-  int64_t data_rank() const { return rank() / shape_.sequence; }
-  int64_t sequence_rank() const { return rank() % shape_.sequence; }
+  const Mesh& mesh() const { return mesh_; }
+  int64_t data_rank() const { return rank() / mesh_.sequence; }
+  int64_t sequence_rank() const { return rank() % mesh_.sequence; }
 
   // By all ranks alike: true where any of them says so.
   bool any(bool here, const std::string& purpose);
@@ -53,7 +42,7 @@ class Ranks {
 
  private:
   std::unique_ptr<Communicator> world_, sequence_;
-  MeshShape shape_;
+  Mesh mesh_;
 };
 
 }  // namespace echo

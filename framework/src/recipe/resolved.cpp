@@ -65,13 +65,21 @@ Node write_train(TrainRecipe train) {
 
 std::string resolved_yaml(const Recipe& recipe) {
   Recipe copy = recipe;
-  Node tree = write_fields(fields_of(copy));
+  Node tree, parallel;
+  for (Node::Entry& entry : write_fields(fields_of(copy)).entries) {
+    if (entry.key == "parallel") {
+      parallel = std::move(entry.value);
+    } else {
+      tree.add(entry.key, std::move(entry.value));
+    }
+  }
   tree.add("model", write_model(recipe.model));
   tree.add("task", write_kind(recipe.task));
   tree.add("train", write_train(recipe.train));
   Node evaluate = write_fields(fields_of(copy.evaluate));
   evaluate.add("tasks", write_choices(recipe.evaluate.tasks));
   tree.add("evaluate", std::move(evaluate));
+  tree.add("parallel", std::move(parallel));
   return write_yaml(tree);
 }
 

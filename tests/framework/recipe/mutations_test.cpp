@@ -29,7 +29,8 @@ const char* const kFull =
     "  positions: {kind: learned, length: 64}\n"
     "task: {kind: copy, length: 16, text: a.txt, segments: {train: [{length: 4, samples: 10}]}}\n"
     "train: {epochs: 2, batch: 4, optimizer: {kind: sgd}, schedule: {kind: cosine, warmup: 1}}\n"
-    "evaluate: {every: 5, tasks: {other: {kind: copy}}}\n";
+    "evaluate: {every: 5, tasks: {other: {kind: copy}}}\n"
+    "parallel: {data: 2, sequence: 1, zero: 1, time_limit: 9.5, grace: 1}\n";
 
 // Reads a mutation; whatever is wrong with it must be a ConfigError with a message.
 void read_mutation(const std::string& text, const Registry& registry, int& accepted) {

@@ -17,7 +17,7 @@ TEST(RecipeOverrides, NameTheKeyOfAWrongValue) {
 TEST(RecipeOverrides, RejectUnknownSection) {
   EXPECT_EQ(mistake(kRecipe, {"trian.steps=100"}),
             "--set trian.steps: trian: unknown key; did you mean 'train'? Known keys: evaluate, "
-            "model, name, plugins, seed, task, train");
+            "model, name, parallel, plugins, seed, task, train");
 }
 
 TEST(RecipeOverrides, RejectUnknownKey) {

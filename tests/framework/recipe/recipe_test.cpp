@@ -123,7 +123,7 @@ TEST(Recipe, RejectsSectionInsideOfAnother) {
 TEST(Recipe, RejectsUnknownSection) {
   EXPECT_EQ(mistake(with("train:", "trian:")),
             "a.yaml:7:1: trian: unknown key; did you mean 'train'? Known keys: evaluate, model, "
-            "name, plugins, seed, task, train");
+            "name, parallel, plugins, seed, task, train");
 }
 
 TEST(Recipe, RejectsSectionWithoutContent) {

@@ -60,6 +60,7 @@ evaluate:
   every: null
   batch: 64
   tasks: {}
+parallel: {data: null, sequence: 1, zero: 0, time_limit: 600, grace: 30}
 )");
 }
 

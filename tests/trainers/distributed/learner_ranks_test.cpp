@@ -32,9 +32,9 @@ Trained learn(const Recipe& read, Ranks& ranks) {
                       .batch = read.train.batch,
                       .accumulation = read.train.accumulation,
                       .rank = ranks.data_rank(),
-                      .ranks = ranks.shape().data,
+                      .ranks = ranks.mesh().data,
                       .sequence_rank = ranks.sequence_rank(),
-                      .sequence_ranks = ranks.shape().sequence};
+                      .sequence_ranks = ranks.mesh().sequence};
   Trained trained;
   for (int64_t step = 1; step <= kSteps; ++step)
     trained.steps.push_back(learner.step(step_data(plan, step)));
@@ -49,7 +49,7 @@ std::vector<Trained> learn(const Recipe& read, int64_t count) {
   std::vector<Trained> trained(static_cast<size_t>(count));
   run_local_ranks(count, kLimit, [&](Communicator& communicator) {
     Ranks ranks(communicator.split(0, "all"));
-    ranks.arrange(mesh_shape(read, count));
+    ranks.arrange(mesh_of(read, count));
     trained[static_cast<size_t>(communicator.rank())] = learn(read, ranks);
   });
   return trained;
@@ -126,7 +126,7 @@ TEST_F(RankedLearner, StopsAllWhereOneIsTold) {
   const Recipe read = recipe({"train.batch=4"});
   run_local_ranks(2, kLimit, [&](Communicator& communicator) {
     Ranks ranks(communicator.split(0, "all"));
-    ranks.arrange(mesh_shape(read, 2));
+    ranks.arrange(mesh_of(read, 2));
     const auto task = make(plugins().registry().tasks, read.task, TaskPlace{.seed = 3});
     Learner learner(read, plugins().registry(), at::kCPU, {.ranks = &ranks});
     const DataPlan plan{.task = task.get(), .batch = 4, .rank = ranks.rank(), .ranks = 2};

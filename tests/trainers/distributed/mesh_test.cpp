@@ -1,4 +1,6 @@
-#include "trainers/distributed/ranks.h"
+#include "trainers/distributed/mesh.h"
+
+#include <echo/error.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +10,7 @@ namespace {
 
 std::string refusal(const Recipe& recipe, int64_t ranks) {
   try {
-    mesh_shape(recipe, ranks);
+    mesh_of(recipe, ranks);
   } catch (const ConfigError& mistake) {
     return mistake.what();
   }
@@ -17,9 +19,9 @@ std::string refusal(const Recipe& recipe, int64_t ranks) {
 
 TEST(Mesh, SpreadsTheBatchOverAllRanksUnlessToldOtherwise) {
   Recipe recipe;
-  EXPECT_EQ(mesh_shape(recipe, 8).data, 8);
+  EXPECT_EQ(mesh_of(recipe, 8).data, 8);
   recipe.parallel.sequence = 4;
-  EXPECT_EQ(mesh_shape(recipe, 8).data, 2);
+  EXPECT_EQ(mesh_of(recipe, 8).data, 2);
 }
 
 TEST(Mesh, RefusesAProductThatIsNotTheNumberOfRanks) {

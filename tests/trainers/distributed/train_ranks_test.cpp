@@ -224,13 +224,29 @@ TEST_F(RanksTest, ASignalToOneStopsAllWithACheckpoint) {
   EXPECT_THAT(outcome.mistakes, HasSubstr("--resume"));
 }
 
+// The process of rank 1 among those that the program under mpirun's number $mpi has started.
+const char* const kFindRankOne =
+    "one() { for p in $(pgrep -P $1); do if tr '\\0' '\\n' < /proc/$p/environ | grep -q "
+    "'^OMPI_COMM_WORLD_RANK=1$'; then echo $p; fi; done; }; ";
+
+TEST_F(RanksTest, AKilledRankIsNamed) {
+  const Outcome outcome = run(std::string(kFindRankOne) +
+                              "echo-lm train r.yaml --threads 1 --ranks 2 --run two "
+                              "--set train.steps=100000 & echo=$!; "
+                              "until [ -e two/checkpoints/000004 ]; do sleep 0.1; done; "
+                              "kill -KILL $(one $(pgrep -P $echo)); wait $echo");
+  EXPECT_NE(outcome.code, kDone);
+  EXPECT_THAT(outcome.mistakes, HasSubstr("rank 1 was ended by signal 9"));
+  EXPECT_THAT(outcome.mistakes, testing::Not(HasSubstr("mpirun")));
+}
+
 TEST_F(RanksTest, AStoppedRankIsNamed) {
   const Outcome outcome =
-      run("mpirun -n 2 --oversubscribe --bind-to none echo-lm train r.yaml --threads 1 --run two "
+      run(std::string(kFindRankOne) +
+          "mpirun -n 2 --oversubscribe --bind-to none echo-lm train r.yaml --threads 1 --run two "
           "--set train.steps=100000 --set parallel.time_limit=2 & mpi=$!; "
-          "until grep -q '\"step\"' two/metrics.jsonl 2>/dev/null; do sleep 0.1; done; "
-          "for p in $(pgrep -P $mpi); do if tr '\\0' '\\n' < /proc/$p/environ | grep -q "
-          "'^OMPI_COMM_WORLD_RANK=1$'; then kill -STOP $p; fi; done; wait $mpi");
+          "until [ -e two/checkpoints/000004 ]; do sleep 0.1; done; "
+          "kill -STOP $(one $mpi); wait $mpi");
   EXPECT_EQ(outcome.code, kFailed) << outcome.mistakes;
   EXPECT_THAT(outcome.mistakes, HasSubstr("rank 1 has not come to '"));
   EXPECT_THAT(outcome.mistakes, HasSubstr("does not answer: its process has stopped"));
