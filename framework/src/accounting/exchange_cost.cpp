@@ -5,6 +5,7 @@
 #include <echo/stretch.h>
 
 #include <algorithm>
+#include <limits>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
