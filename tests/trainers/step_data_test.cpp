@@ -27,7 +27,7 @@ TEST_F(StepDataTest, PartsHoldTheSamplesOfTheStepInOrder) {
   int64_t next = 20;
   for (const StepData::Part& part : parts.parts) {
     EXPECT_EQ(part.first_sample, next);
-    next += part.samples;
+    next += part.batch.batch.inputs.size(0);
     inputs.push_back(part.batch.batch.inputs);
   }
   EXPECT_EQ(next, 30);
@@ -40,7 +40,27 @@ TEST_F(StepDataTest, CountsScoredPositionsAndValidTokens) {
   const StepData data = step_data(plan(4), 1);
   EXPECT_EQ(data.scored, batch.labels.ne(-100).sum().item<int64_t>());
   EXPECT_EQ(data.tokens, batch.lengths.sum().item<int64_t>());
-  EXPECT_EQ(data.samples(), 10);
+  double share = 0;
+  for (const StepData::Part& part : data.parts) share += part.share;
+  EXPECT_NEAR(share, 1, 1e-12);
+}
+
+TEST_F(StepDataTest, RanksShareSamplesAndTokens) {
+  const StepData whole = step_data(plan(1), 3);
+  std::vector<at::Tensor> rows;
+  for (int64_t rank = 0; rank < 3; ++rank) {
+    std::vector<at::Tensor> tokens;
+    for (int64_t part = 0; part < 2; ++part) {
+      DataPlan share = plan(1);
+      share.rank = rank;
+      share.ranks = 3;
+      share.sequence_rank = part;
+      share.sequence_ranks = 2;
+      tokens.push_back(step_data(share, 3).parts[0].batch.batch.inputs);
+    }
+    rows.push_back(at::cat(tokens, 1));
+  }
+  EXPECT_TRUE(at::cat(rows).equal(whole.parts[0].batch.batch.inputs));
 }
 
 TEST_F(StepDataTest, PrefetchGivesTheStepsInOrder) {
