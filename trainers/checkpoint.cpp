@@ -401,22 +401,22 @@ void check_shape(const fs::path& file, const std::string& name, const at::Tensor
 
 void load_parameters(const fs::path& checkpoint, Module& model) {
   c10::NoGradGuard no_grad;
-  std::map<std::string, Parameter> missing;
-  for (const Parameter& parameter : model.parameters()) missing.emplace(parameter.name, parameter);
-  fs::path last = checkpoint;
-  for (const fs::path& file : checkpoint_files(checkpoint, CheckpointPart::model)) {
-    SafetensorsFile content(file);
-    for (const auto& [name, entry] : content.entries()) {
-      const auto found = missing.find(name);
-      if (found == missing.end()) misfit(file, "the model has no tensor '" + name + "'");
-      const at::Tensor saved = content.read(name);
-      check_shape(file, name, saved, found->second.value());
-      found->second.value().copy_(saved);
-      missing.erase(found);
-    }
-    last = file;
+  std::map<std::string, fs::path> saved;  // where every tensor is
+  for (const fs::path& path : checkpoint_files(checkpoint, CheckpointPart::model)) {
+    for (const auto& [name, entry] : SafetensorsFile(path).entries()) saved.emplace(name, path);
   }
-  if (!missing.empty()) misfit(last, "it has no tensor '" + missing.begin()->first + "'");
+  std::map<fs::path, SafetensorsFile> files;
+  for (const Parameter& parameter : model.parameters()) {
+    const auto found = saved.find(parameter.name);
+    if (found == saved.end()) misfit(checkpoint, "it has no tensor '" + parameter.name + "'");
+    const fs::path path = found->second;
+    const at::Tensor value = files.try_emplace(path, path).first->second.read(parameter.name);
+    check_shape(path, parameter.name, value, parameter.value());
+    parameter.value().copy_(value);
+    saved.erase(found);
+  }
+  if (!saved.empty())
+    misfit(saved.begin()->second, "the model has no tensor '" + saved.begin()->first + "'");
 }
 
 void load_optimizer(const fs::path& checkpoint, std::span<Slot> slots, const Optimizer& optimizer,

@@ -216,11 +216,11 @@ struct Other : Module {
 
 TEST_F(CheckpointTest, RefusesAModelOfOtherTensors) {
   save(100);
-  const fs::path file = checkpoints.path(100) / kModelFile;
+  const fs::path saved = checkpoints.path(100);
   Other unknown(2), shape(5);
-  EXPECT_THAT(message_of<Error>([&] { load_parameters(file, unknown); }),
+  EXPECT_THAT(message_of<Error>([&] { load_parameters(saved, unknown); }),
               HasSubstr("does not fit the recipe: it has no tensor 'c'"));
-  EXPECT_THAT(message_of<Error>([&] { load_parameters(file, shape); }),
+  EXPECT_THAT(message_of<Error>([&] { load_parameters(saved, shape); }),
               HasSubstr("its tensor 'a' has shape [2, 3], and the model's has [5, 3]"));
 }
 
