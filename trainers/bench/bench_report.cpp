@@ -325,6 +325,7 @@ void write_bench_report(const fs::path& folder, const Bench& bench, const BenchR
   const std::map<std::string, std::string> made = {
       {"title", html(bench.name + (bench.quick ? ", quick" : ""))},
       {"subtitle", html(levels_text(results))},
+      {"plugins", ""},
       {"status", done ? "<p class=\"status done\">finished</p>"
                       : "<p class=\"status going\">not finished</p>"},
       {"tiles", tiles_part(bench, results)},

@@ -48,7 +48,7 @@ class Turning final : public echo::Mixer {
       case Wrong::backward:
         y.register_hook(
             [](const at::Tensor&) -> at::Tensor { throw std::runtime_error("no derivative"); });
-        return y;
+        return y.clone();
       case Wrong::dies:
         std::abort();
     }
