@@ -403,7 +403,8 @@ void load_parameters(const fs::path& checkpoint, Module& model) {
   c10::NoGradGuard no_grad;
   std::map<std::string, fs::path> saved;  // where every tensor is
   for (const fs::path& path : checkpoint_files(checkpoint, CheckpointPart::model)) {
-    for (const auto& [name, entry] : SafetensorsFile(path).entries()) saved.emplace(name, path);
+    const SafetensorsFile file(path);
+    for (const auto& [name, entry] : file.entries()) saved.emplace(name, path);
   }
   std::map<fs::path, SafetensorsFile> files;
   for (const Parameter& parameter : model.parameters()) {

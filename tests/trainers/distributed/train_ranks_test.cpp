@@ -162,12 +162,14 @@ TEST_F(RanksTest, OnlyTheFirstPrintsAndEachHasALog) {
 
 TEST_F(RanksTest, GoOnAsOneProcessOrAnyOtherNumber) {
   train("whole", "");
-  const std::string stop =
-      " & until [ -e parts/checkpoints/000004 ]; do sleep 0.02; done; kill -KILL -- -$!; wait $!";
-  const std::string begin = "set -m; echo-lm train r.yaml --threads 1 --run parts --ranks 2";
-  EXPECT_NE(run(begin + stop).code, kDone);
+  // All processes at once, as if the machine had gone.
+  EXPECT_NE(run("echo-lm train r.yaml --threads 1 --run parts --ranks 2 & all=$!; "
+                "until [ -e parts/checkpoints/000004 ]; do sleep 0.02; done; "
+                "mpi=$(pgrep -P $all); kill -KILL $all $mpi $(pgrep -P $mpi); wait $all")
+                .code,
+            kDone);
   const std::string on = "echo-lm train --resume --run parts --from 4 --threads 1";
-  Outcome outcome = run("pkill -KILL -f 'run parts'; " + on + " --ranks 4 --set parallel.zero=1");
+  Outcome outcome = run(on + " --ranks 4 --set parallel.zero=1");
   ASSERT_EQ(outcome.code, kDone) << outcome.mistakes;
   EXPECT_LT(difference("whole", "parts", 12), kRounding);
   outcome = run("rm parts/summary.json; echo-lm train --resume --run parts --from 8 --threads 1");
