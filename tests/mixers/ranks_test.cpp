@@ -23,7 +23,8 @@ Sent sent_by(const std::string& text, int64_t length) {
   const at::Tensor x = tokens(kBatch, length);
   run_local_ranks(3, kTimeLimit, [&](Communicator& ranks) {
     const auto mixer = made(text);
-    const Part part = part_of(host_offsets({}, {}, kBatch, length), length, ranks.rank(), 3);
+    const SequencePart part =
+        part_of(host_offsets({}, {}, kBatch, length), length, ranks.rank(), 3);
     RankStretch stretch(ranks, part);
     const at::Tensor own_x = x.narrow(1, part.first(), part.count()).clone().requires_grad_(true);
     const at::Tensor y = (*mixer)(own_x, {.stretch = &stretch});
@@ -137,7 +138,7 @@ TEST(RanksTest, LongSequencesAgreeInFloat32) {
     std::vector<at::Tensor> parts(4);
     run_local_ranks(4, kTimeLimit, [&](Communicator& ranks) {
       c10::NoGradGuard also_here;
-      const Part part = part_of(host_offsets({}, {}, 1, length), length, ranks.rank(), 4);
+      const SequencePart part = part_of(host_offsets({}, {}, 1, length), length, ranks.rank(), 4);
       RankStretch stretch(ranks, part);
       parts[static_cast<size_t>(ranks.rank())] =
           (*made(text))(x.narrow(1, part.first(), part.count()), {.stretch = &stretch});

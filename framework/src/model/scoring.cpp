@@ -41,7 +41,7 @@ PlacedBatch place(const Batch& batch, at::Device device) {
 PlacedBatch place_part(const Batch& whole, int64_t rank, int64_t ranks, at::Device device) {
   const int64_t length = whole.inputs.size(1);
   const Offsets offsets = host_offsets(whole.starts, whole.lengths, whole.inputs.size(0), length);
-  const Part part = part_of(offsets, length, rank, ranks, device);
+  const SequencePart part = part_of(offsets, length, rank, ranks, device);
   const auto cut = [&](const at::Tensor& tensor) {
     return tensor.defined() ? tensor.narrow(1, part.first(), part.count()) : tensor;
   };

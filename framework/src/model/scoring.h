@@ -16,7 +16,7 @@ struct PlacedBatch {
   at::Tensor scored;   // (N) int64: flat indices b T + t of the scored positions, on the device
   at::Tensor targets;  // (N) int64: their labels
   int64_t scored_count = 0;
-  Part part;  // of the sequences, for a RankStretch; set by place_part
+  SequencePart part;  // of the sequences, for a RankStretch; set by place_part
 
   ModelSpan span() const;
 };

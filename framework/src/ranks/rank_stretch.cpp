@@ -11,14 +11,14 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-Part part_of(const Offsets& offsets, int64_t length, int64_t rank, int64_t ranks,
-             at::Device device) {
+SequencePart part_of(const Offsets& offsets, int64_t length, int64_t rank, int64_t ranks,
+                     at::Device device) {
   if (length < ranks) {
     throw Error("sequences of " + std::to_string(length) + " tokens cannot be shared by " +
                 std::to_string(ranks) +
                 " ranks: each needs a token of its own; lower parallel.sequence");
   }
-  Part part{.rank = rank, .ranks = ranks, .whole = length};
+  SequencePart part{.rank = rank, .ranks = ranks, .whole = length};
   const auto rows = static_cast<int64_t>(offsets.starts.size());
   part.position = at::empty({rows}, at::kLong);
   Tensor unbroken = at::ones({ranks, rows}, at::kBool);
@@ -151,7 +151,7 @@ class Tie : public torch::autograd::Function<Tie> {
 
 }  // namespace
 
-RankStretch::RankStretch(Communicator& ranks, const Part& part)
+RankStretch::RankStretch(Communicator& ranks, const SequencePart& part)
     : ranks_(ranks), part_(part), ticket_(at::zeros({})) {
   ECHO_CHECK(ranks.size() == part.ranks && ranks.rank() == part.rank,
              "part " << part.rank << " of " << part.ranks << " on rank " << ranks.rank() << " of "

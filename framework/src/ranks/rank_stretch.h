@@ -9,7 +9,7 @@ namespace echo {
 
 // Which part of its sequences a rank reads, and what the host knows of the others: all ranks see
 // the same batch.
-struct Part {
+struct SequencePart {
   int64_t rank = 0;
   int64_t ranks = 1;
   int64_t whole = 0;    // tokens of a row, over all parts
@@ -23,15 +23,15 @@ struct Part {
 };
 
 // offsets: of whole rows of `length` tokens. Throws Error where a rank would get no token.
-Part part_of(const Offsets& offsets, int64_t length, int64_t rank, int64_t ranks,
-             at::Device device = at::kCPU);
+SequencePart part_of(const Offsets& offsets, int64_t length, int64_t rank, int64_t ranks,
+                     at::Device device = at::kCPU);
 
 // A Stretch on a communicator whose ranks are the parts. It is made for one forward pass; the
 // communicator outlives the backward pass too. Backward, the exchanges run in the reverse of the
 // order in which they were finished, on every rank, also on one whose tokens do not read them.
 class RankStretch final : public Stretch {
  public:
-  RankStretch(Communicator& ranks, const Part& part);
+  RankStretch(Communicator& ranks, const SequencePart& part);
 
   int64_t rank() const override { return part_.rank; }
   int64_t size() const override { return part_.ranks; }
@@ -44,7 +44,7 @@ class RankStretch final : public Stretch {
 
  private:
   Communicator& ranks_;
-  Part part_;
+  SequencePart part_;
   at::Tensor ticket_;  // a number that each exchange takes from the one before: their order
   int64_t exchanges_ = 0;
 };

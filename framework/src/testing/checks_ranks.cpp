@@ -78,7 +78,7 @@ Result result_of_ranks(const Subject& subject, int64_t ranks, const at::Tensor& 
   std::vector<Result> results(static_cast<size_t>(ranks));
   run_local_ranks(ranks, kTimeLimit, [&](Communicator& communicator) {
     const auto mixer = subject.instance(x.scalar_type());
-    const Part part = part_of(offsets, length, communicator.rank(), ranks);
+    const SequencePart part = part_of(offsets, length, communicator.rank(), ranks);
     const auto cut = [&](const at::Tensor& whole) {
       return whole.defined() ? whole.narrow(1, part.first(), part.count()) : whole;
     };

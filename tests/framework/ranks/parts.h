@@ -73,7 +73,7 @@ inline void expect_parts_equal(const InTime& function, const std::vector<at::Ten
       outcome_of(function, inputs, w, {.starts = starts, .lengths = lengths, .offsets = &offsets});
   std::vector<Outcome> parts(static_cast<size_t>(count));
   run_local_ranks(count, 20, [&](Communicator& ranks) {
-    const Part part = part_of(offsets, length, ranks.rank(), count);
+    const SequencePart part = part_of(offsets, length, ranks.rank(), count);
     const auto cut = [&](const at::Tensor& x) {
       return x.defined() ? x.narrow(1, part.first(), part.count()) : x;
     };

@@ -28,7 +28,7 @@ TEST(PartTest, TakesTokensInOrder) {
   const Offsets offsets = no_starts(1);
   int64_t sum = 0;
   for (int64_t rank = 0; rank < 4; ++rank) {
-    const Part part = part_of(offsets, 10, rank, 4);
+    const SequencePart part = part_of(offsets, 10, rank, 4);
     EXPECT_EQ(part.first(), sum);
     sum += part.count();
   }
@@ -38,7 +38,7 @@ TEST(PartTest, TakesTokensInOrder) {
 TEST(PartTest, KnowsTheDocumentThatItGoesOnWith) {
   Offsets offsets = no_starts(3);
   offsets.starts = {{0, 3}, {5}, {}};  // parts are [0, 5) and [5, 10)
-  const Part part = part_of(offsets, 10, 1, 2);
+  const SequencePart part = part_of(offsets, 10, 1, 2);
   EXPECT_TRUE(at::equal(part.position, at::tensor(std::vector<int64_t>{2, 5, 5})));
   EXPECT_EQ(part.longest, 5);
   const at::Tensor unbroken = at::tensor(std::vector<int64_t>{0, 1, 1, 1, 0, 1}).view({2, 3});

@@ -23,7 +23,8 @@ TEST_P(RanksLongTest, AMillionTokensOnFourRanksAreThoseOfOne) {
   run_local_ranks(kRanks, 600, [&](Communicator& ranks) {
     c10::NoGradGuard also_here;
     const auto rank = static_cast<size_t>(ranks.rank());
-    const Part part = part_of(host_offsets({}, {}, 1, kLength), kLength, ranks.rank(), kRanks);
+    const SequencePart part =
+        part_of(host_offsets({}, {}, 1, kLength), kLength, ranks.rank(), kRanks);
     RankStretch stretch(ranks, part);
     parts[rank] =
         (*made(GetParam(), place))(x.narrow(1, part.first(), part.count()), {.stretch = &stretch});
