@@ -1,5 +1,6 @@
 #include "cli/command.h"
 #include "cli/table.h"
+#include "trainers/distributed/launch.h"
 
 #include <echo/error.h>
 
@@ -82,11 +83,17 @@ json plugins(const Program& program) {
   return {{"folder", Plugins::builtin_folder().string()}, {"loaded", loaded}, {"failed", failed}};
 }
 
+json version_or_null(const std::string& version) {
+  return version.empty() ? json(nullptr) : json(version);
+}
+
 json examine(const Program& program) {
   return {{"version", ECHO_VERSION},
           {"compiler", compiler()},
           {"libtorch", {{"version", TORCH_VERSION}, {"folder", libtorch_folder()}}},
           {"cuda", kCuda},
+          {"mpi", version_or_null(mpi_version())},
+          {"nccl", version_or_null(nccl_version())},
           {"devices", devices()},
           {"plugins", plugins(program)}};
 }
@@ -112,6 +119,14 @@ void print(const json& found) {
   if (!found["cuda"].get<bool>()) lines.push_back({"CUDA", "not in this build"});
   if (found["cuda"].get<bool>() && found["devices"].size() == 1)
     lines.push_back({"CUDA", "in this build; no GPU is seen"});
+  lines.push_back({"MPI", found["mpi"].is_null()
+                              ? "not in this build; with it (package libopenmpi-dev) several ranks "
+                                "train one model: `" +
+                                    program_name() + " train --ranks`"
+                              : text_of(found["mpi"])});
+  if (found["cuda"].get<bool>())
+    lines.push_back(
+        {"NCCL", found["nccl"].is_null() ? "not in this build" : text_of(found["nccl"])});
   const json& plugins = found["plugins"];
   std::string kinds;
   for (const json& plugin : plugins["loaded"]) {

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <unistd.h>
 
 namespace echo::cli {
 
@@ -57,7 +58,13 @@ RankedProcess::~RankedProcess() = default;
 std::ostream& RankedProcess::out() { return ranks_->leads() ? std::cerr : nowhere_; }
 
 Terminal RankedProcess::terminal(int stream) {
-  return ranks_->leads() ? look_at(stream) : Terminal();
+  if (!ranks_->leads()) return {};
+  Terminal terminal = look_at(stream);
+  if (stream == STDERR_FILENO && launch_.columns > 0) {
+    terminal.interactive = true;
+    terminal.width = launch_.columns;
+  }
+  return terminal;
 }
 
 std::optional<int> run_elsewhere(int64_t ranks, const std::string& device) {

@@ -71,7 +71,7 @@ void print_sample(const RunFolder& folder, const Terminal& terminal) {
 }
 
 // Three commands to try, which work as they are.
-void print_next(const TrainResult& result, const Terminal& terminal) {
+void print_next(const TrainResult& result, const std::string& ranks, const Terminal& terminal) {
   const std::string run = shell_word(result.folder.path().string());
   const bool text = std::filesystem::exists(result.folder.sample());
   const std::string more = std::to_string(2 * result.step);
@@ -84,7 +84,7 @@ void print_next(const TrainResult& result, const Terminal& terminal) {
                                                                 "-seed1"),
                                                  "trains the same again from another seed"},
       {"eval " + run, "scores it"},
-      {"train --resume --run " + run + " --set train.steps=" + more,
+      {"train --resume --run " + run + ranks + " --set train.steps=" + more,
        "trains on, to twice as many steps"}};
   std::cout << "\n" << styled(terminal, Style::bold, "Next:") << "\n";
   for (const auto& [command, purpose] : next)
@@ -99,17 +99,21 @@ int run_here(Program& program, TrainRequest request, RankedProcess& process) {
     request.threads = threads_per_rank(process.launch().on_host);
   Console console(process.out(), [&] { return process.terminal(STDERR_FILENO); });
   const TrainResult result = train(request, program.plugins(), console, process.ranks());
+  // As it was started, where that was by --ranks.
+  const std::string ranks = process.launch().by_option
+                                ? " --ranks " + std::to_string(process.launch().ranks)
+                                : std::string();
   if (!process.ranks().leads()) return result.outcome == Outcome::finished ? kDone : kStopped;
   if (result.outcome == Outcome::finished) {
     print_summary(result);
     const Terminal terminal = look_at(STDOUT_FILENO);
     print_sample(result.folder, terminal);
-    print_next(result, terminal);
+    print_next(result, ranks, terminal);
     return kDone;
   }
   console.line("stopped after step " + std::to_string(result.step) + "; go on with `" +
                program_name() + " train --resume --run " +
-               shell_word(result.folder.path().string()) + "`");
+               shell_word(result.folder.path().string()) + ranks + "`");
   return kStopped;
 }
 

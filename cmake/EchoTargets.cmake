@@ -18,17 +18,17 @@ target_include_directories(echo_options INTERFACE ${PROJECT_SOURCE_DIR})
 
 set(ECHO_PLUGIN_FOLDER ${CMAKE_BINARY_DIR}/lib/echo-lm)  # where the program looks for its own plugins
 
-# One precompiled header for all targets.
-function(echo_use_pch target)
+# One precompiled header for all targets, and one for all tests: echo_use_pch(target pch header libraries...)
+function(echo_use_pch target pch header)
   if(NOT ECHO_PCH)
     return()
   endif()
-  if(NOT TARGET echo_pch)
-    add_library(echo_pch STATIC ${PROJECT_SOURCE_DIR}/framework/src/pch.cpp)
-    target_link_libraries(echo_pch PRIVATE echo_options LibTorch::LibTorch)
-    target_precompile_headers(echo_pch PRIVATE ${PROJECT_SOURCE_DIR}/framework/src/pch.h)
+  if(NOT TARGET ${pch})
+    add_library(${pch} STATIC ${PROJECT_SOURCE_DIR}/framework/src/pch.cpp)
+    target_link_libraries(${pch} PRIVATE echo_options LibTorch::LibTorch ${ARGN})
+    target_precompile_headers(${pch} PRIVATE ${PROJECT_SOURCE_DIR}/${header})
   endif()
-  target_precompile_headers(${target} REUSE_FROM echo_pch)
+  target_precompile_headers(${target} REUSE_FROM ${pch})
 endfunction()
 
 # For what goes into plugins. clang rejects a precompiled header of another visibility: there it stays as it is.
@@ -39,11 +39,14 @@ function(echo_hide_symbols target)
 endfunction()
 
 # Settings that every target of ours has.
-function(echo_target target)
+function(echo_target_without_pch target)
   target_link_libraries(${target} PRIVATE echo_options)
   set_target_properties(${target} PROPERTIES DEFINE_SYMBOL "")
   target_compile_options(${target} PRIVATE -fPIC)  # programs too: the precompiled header has one set of flags
-  echo_use_pch(${target})
+endfunction()
+function(echo_target target)
+  echo_target_without_pch(${target})
+  echo_use_pch(${target} echo_pch framework/src/pch.h)
 endfunction()
 
 # A built-in plugin from all the sources of the calling folder's subfolder `name`: OBJECT library `<name>_objects`, that
@@ -93,7 +96,8 @@ function(echo_add_test name)
   target_link_libraries(${name} PRIVATE ${test_LIBRARIES} echo_framework GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE
     ECHO_SOURCE_DIR="${PROJECT_SOURCE_DIR}" ECHO_PROGRAM="$<TARGET_FILE:echo-lm>")
-  echo_target(${name})
+  echo_target_without_pch(${name})
+  echo_use_pch(${name} echo_test_pch tests/support/pch.h GTest::gmock nlohmann_json::nlohmann_json)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${test_LABEL}" SKIP_REGULAR_EXPRESSION "all tests skipped")
 endfunction()

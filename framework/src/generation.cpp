@@ -1,5 +1,7 @@
 #include "framework/src/generation.h"
 
+#include "framework/src/decoder.h"
+
 #include <echo/error.h>
 #include <echo/random.h>
 
@@ -7,7 +9,6 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
-#include <c10/core/GradMode.h>
 
 namespace echo {
 
@@ -36,17 +37,6 @@ void check(const Model& model, const std::vector<int64_t>& prompt,
                       std::to_string(options.max_tokens) +
                       " new ones are asked for; ask for fewer, or shorten the prompt");
   }
-}
-
-// The log-probabilities of the next token, up to a constant: (V), float32 on the CPU.
-at::Tensor read(Model& model, ModelState& state, const int64_t* tokens, int64_t count) {
-  const at::Tensor input =
-      at::from_blob(const_cast<int64_t*>(tokens), {1, count}, at::TensorOptions(at::kLong))
-          .to(model.device(), at::kLong, /*non_blocking=*/false, /*copy=*/true);
-  ModelSpan span;
-  span.state = &state;
-  const at::Tensor hidden = model.hidden(input, span);
-  return model.logits(hidden.select(1, count - 1)).squeeze(0).to(at::kCPU, at::kFloat);
 }
 
 int64_t choose(const at::Tensor& logits, const GenerationOptions& options, at::Generator& stream) {
@@ -82,21 +72,20 @@ std::vector<int64_t> generate(Model& model, const std::vector<int64_t>& prompt,
                               const GenerationOptions& options,
                               const std::function<bool(int64_t token)>& on_token) {
   check(model, prompt, options);
-  const c10::NoGradGuard no_gradients;
   const auto length = static_cast<int64_t>(prompt.size());
-  ModelState state =
-      model.initial_state(1, length + std::min(options.max_tokens, kLargestCapacity));
+  Decoder decoder(model, length + std::min(options.max_tokens, kLargestCapacity),
+                  recorder_for(model.device()));
   at::Generator stream = generator(options.seed, "generate");
   at::Tensor logits;
   for (int64_t begin = 0; begin < length && options.max_tokens > 0; begin += kStretch) {
-    logits = read(model, state, prompt.data() + begin, std::min(kStretch, length - begin));
+    logits = decoder.read(prompt.data() + begin, std::min(kStretch, length - begin));
   }
   std::vector<int64_t> tokens;
   while (static_cast<int64_t>(tokens.size()) < options.max_tokens) {
     tokens.push_back(choose(logits, options, stream));
     if (!on_token(tokens.back())) break;
     if (static_cast<int64_t>(tokens.size()) == options.max_tokens) break;
-    logits = read(model, state, &tokens.back(), 1);
+    logits = decoder.read(&tokens.back(), 1);
   }
   return tokens;
 }

@@ -1,6 +1,7 @@
 #include <echo/members.h>
 
 #include <algorithm>
+#include <numeric>
 
 namespace echo {
 
@@ -61,7 +62,7 @@ std::unique_ptr<Mixer> MixerChoice::make(const Place& place, const std::string& 
 }
 
 Traits Members::traits() const {
-  Traits all{.memory = Memory::none, .stretch = true};
+  Traits all{.memory = Memory::none, .stretch = true, .replays = true};
   for (const Mixer* mixer : mixers_) {
     const Traits& one = mixer->traits();
     all.memory = std::max(all.memory, one.memory);
@@ -71,6 +72,8 @@ Traits Members::traits() const {
     all.bfloat16 = all.bfloat16 && one.bfloat16;
     all.needs_prefix = all.needs_prefix || one.needs_prefix;
     all.stretch = all.stretch && one.stretch;
+    all.replays = all.replays && one.replays;
+    all.renewal = std::gcd(all.renewal, one.renewal);
   }
   return all;
 }

@@ -65,13 +65,7 @@ void AttentionOptions::complete(const Place& place) {
     throw FieldError("kv_heads", "kv_heads is " + text(*kv_heads) + ", which does not divide the " +
                                      text(heads) + " heads");
   }
-  if (!head_width) {
-    if (place.width % heads != 0) {
-      throw FieldError("heads", "heads is " + text(heads) + ", which does not divide the width " +
-                                    text(place.width) + "; give head_width, or other heads");
-    }
-    head_width = place.width / heads;
-  }
+  if (!head_width) head_width = head_width_of(place.width, heads, "head_width");
   if (!rope_theta) return;
   const int64_t turned = rotary_width(*this);
   if (turned < 2 || turned % 2 != 0) {
@@ -90,6 +84,7 @@ Attention::Attention(const AttentionOptions& options, const Place& place)
       head_width_(options.head_width.value()) {
   traits_.memory = options_.window ? Memory::constant : Memory::growing;
   traits_.stretch = true;
+  traits_.replays = true;
   const int64_t heads = options_.heads;
   const auto bias = [](bool wanted) {
     return wanted ? std::optional<init::Initializer>(init::zeros()) : std::nullopt;

@@ -43,11 +43,7 @@ void DeltaRuleOptions::complete(const Place& place) {
                                         ", which is no multiple of the " + number(heads) +
                                         " heads of keys");
   }
-  if (!key_width && place.width % heads != 0) {
-    throw FieldError("heads", "heads is " + number(heads) + ", which does not divide the width " +
-                                  number(place.width) + "; give key_width, or other heads");
-  }
-  if (!key_width) key_width = place.width / heads;
+  if (!key_width) key_width = head_width_of(place.width, heads, "key_width");
   if (!value_width) value_width = key_width;
 }
 
@@ -59,6 +55,7 @@ DeltaRule::DeltaRule(const DeltaRuleOptions& options, const Place& place,
       value_width_(options.value_width.value()),
       options_(options) {
   traits_.stretch = true;
+  traits_.replays = true;
   std::vector<LinearBlock> blocks = {
       {"q_proj", key_rows()}, {"k_proj", key_rows()}, {"v_proj", value_rows()}, {"b_proj", heads_}};
   blocks.insert(blocks.end(), own.begin(), own.end());

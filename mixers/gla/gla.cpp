@@ -58,6 +58,7 @@ Gla::Gla(const GlaOptions& options, const Place& place)
       keys_(options.key_width.value()),
       values_(options.value_width.value()) {
   traits_.stretch = true;
+  traits_.replays = true;
   const auto linear = [&](int64_t inputs, std::vector<LinearBlock> blocks) {
     return &child("", std::make_unique<Linear>(inputs, std::move(blocks), place.options));
   };

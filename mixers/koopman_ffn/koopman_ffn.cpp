@@ -33,6 +33,7 @@ KoopmanFfn::KoopmanFfn(const KoopmanFfnOptions& options, const Place& place)
   const int64_t hidden = options_.hidden.value();
   traits_.memory = Memory::none;
   traits_.stretch = true;
+  traits_.replays = true;
   std::vector<LinearBlock> maps = {{"lift", hidden}};
   if (options_.gated) maps.push_back({"gate", hidden});
   lift_gate_ = &child("", std::make_unique<Linear>(place.width, maps, place.options));

@@ -19,17 +19,6 @@ using FeatureMap = LinearAttentionOptions::FeatureMap;
 constexpr double kSumFloor = 1e-4;  // of the sums that normalize_q and normalize_k divide by
 constexpr double kDenominatorFloor = 1e-10;  // of normalize
 
-int64_t per_head(std::optional<int64_t> width, int64_t heads, const Place& place) {
-  if (width) return *width;
-  if (place.width % heads != 0) {
-    throw FieldError("heads", "heads is " + std::to_string(heads) +
-                                  ", which does not divide the width " +
-                                  std::to_string(place.width) +
-                                  "; give key_width and value_width, or other heads");
-  }
-  return place.width / heads;
-}
-
 }  // namespace
 
 void LinearAttentionOptions::visit(Fields& fields) {
@@ -56,8 +45,9 @@ void LinearAttentionOptions::complete(const Place& place) {
                                      ", which does not divide the " + std::to_string(heads) +
                                      " heads");
   }
-  key_width = per_head(key_width, heads, place);
-  value_width = per_head(value_width, heads, place);
+  const char* instead = "key_width and value_width";
+  if (!key_width) key_width = head_width_of(place.width, heads, instead);
+  if (!value_width) value_width = head_width_of(place.width, heads, instead);
   if (normalize && feature_map == FeatureMap::identity) {
     throw FieldError("normalize",
                      "normalize divides by a sum of weights, which can vanish where features are "
@@ -72,6 +62,7 @@ LinearAttention::LinearAttention(const LinearAttentionOptions& options, const Pl
       keys_(options.key_width.value()),
       values_(options.value_width.value()) {
   traits_.stretch = true;
+  traits_.replays = true;
   qkv_ = &child(
       "", std::make_unique<Linear>(place.width,
                                    std::vector<LinearBlock>{{"q_proj", options_.heads * keys_},

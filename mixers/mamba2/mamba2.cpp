@@ -75,6 +75,7 @@ Mamba2::Mamba2(const Mamba2Options& options, const Place& place)
       heads_(inner_ / options.head_width),
       channels_(inner_ + 2 * options.groups * options.state) {
   traits_.stretch = true;
+  traits_.replays = true;
   const auto linear = [&](const char* name, int64_t inputs, int64_t rows, double scale) {
     const double bound = scale / std::sqrt(static_cast<double>(inputs));
     LinearBlock block{name, rows, init::uniform(-bound, bound)};

@@ -89,6 +89,7 @@ Mamba3::Mamba3(const Mamba3Options& options, const Place& place)
       angles_(static_cast<int64_t>(options.rope_fraction * static_cast<double>(options.state)) / 2),
       pairing_(options.mimo_rank > 0 ? mamba3::Pairing::halves : mamba3::Pairing::neighbours) {
   traits_.stretch = true;
+  traits_.replays = true;
   const int64_t N = options_.state, P = options_.head_width;
   const auto linear = [&](const char* name, int64_t inputs, int64_t rows) {
     const LinearBlock block{name, rows, init::kaiming_uniform()};

@@ -22,6 +22,7 @@ ShortConv::ShortConv(const ShortConvOptions& options, const Place& place)
     : Mixer(place), options_(options), width_(place.width) {
   traits_.memory = options_.kernel > 1 ? Memory::constant : Memory::none;
   traits_.stretch = true;
+  traits_.replays = true;
   const double bound = 1 / std::sqrt(static_cast<double>(options_.kernel));
   weight_ = parameter("conv1d.weight", {width_, 1, options_.kernel}, init::uniform(-bound, bound));
   bias_ = parameter("conv1d.bias", {width_}, init::uniform(-bound, bound), {.decay = false});

@@ -19,6 +19,13 @@ namespace echo {
 
 using at::Tensor;
 
+namespace {
+
+// Tokens from one new factor of G to the next while decoding.
+constexpr int64_t kRenewal = 64;
+
+}  // namespace
+
 void SkaOptions::visit(Fields& fields) {
   fields("heads", heads, "number of heads", size_from(1));
   fields("rank", rank, "width of a head's keys and queries", size_from(1));
@@ -44,14 +51,7 @@ void SkaOptions::visit(Fields& fields) {
 }
 
 void SkaOptions::complete(const Place& place) {
-  if (!value_width) {
-    if (place.width % heads != 0) {
-      throw FieldError("heads", "heads " + std::to_string(heads) + " does not divide the width " +
-                                    std::to_string(place.width) +
-                                    "; choose a divisor, or give value_width");
-    }
-    value_width = place.width / heads;
-  }
+  if (!value_width) value_width = head_width_of(place.width, heads, "value_width");
   if (normalisation == Normalisation::sequence_max && mode != Mode::prefix) {
     throw FieldError("normalisation",
                      "sequence_max divides by the longest key of the whole sequence, later tokens "
@@ -83,6 +83,8 @@ Ska::Ska(const SkaOptions& options, const Place& place)
   output_ = &child("", std::make_unique<Linear>(heads * value_width_,
                                                 std::vector<LinearBlock>{output}, place.options));
   traits_.stretch = options_.mode == SkaOptions::Mode::exact;
+  traits_.replays = options_.mode == SkaOptions::Mode::exact;
+  traits_.renewal = kRenewal;
   if (options_.mode == SkaOptions::Mode::prefix) {
     traits_.causal = false;
     traits_.starts = false;
@@ -191,9 +193,6 @@ constexpr int64_t kSteps = 8;
 // Longer stretches are read piece by piece where gradients are off: then nothing but x and y grows
 // with T.
 constexpr int64_t kPiece = 4096;
-
-// Tokens from one new factor of G to the next while decoding.
-constexpr int64_t kRenewal = 64;
 
 ska::Statistics statistics_of(const State& state) {
   return {state.get("G"), state.has("M") ? state.get("M") : Tensor(), state.get("C")};

@@ -21,6 +21,7 @@ Swiglu::Swiglu(const SwigluOptions& options, const Place& place) : Mixer(place) 
   const int64_t hidden = options.hidden.value();
   traits_.memory = Memory::none;
   traits_.stretch = true;
+  traits_.replays = true;
   gate_up_ = &child(
       "", std::make_unique<Linear>(
               place.width, std::vector<LinearBlock>{{"gate_proj", hidden}, {"up_proj", hidden}},

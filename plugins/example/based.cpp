@@ -34,13 +34,7 @@ struct BasedOptions {
   }
 
   void complete(const echo::Place& place) {
-    if (value_width) return;
-    if (place.width % heads != 0) {
-      throw echo::FieldError(
-          "heads", "heads is " + std::to_string(heads) + ", which does not divide the width " +
-                       std::to_string(place.width) + "; give value_width, or other heads");
-    }
-    value_width = place.width / heads;
+    if (!value_width) value_width = echo::head_width_of(place.width, heads, "value_width");
   }
 };
 
@@ -53,6 +47,7 @@ class Based final : public echo::Mixer {
         values_(options.value_width.value()),
         eps_(options.denominator_eps) {
     traits_.stretch = true;  // linear_attention takes care of it
+    traits_.replays = true;  // so it does here
     using Blocks = std::vector<echo::LinearBlock>;
     const Blocks inputs = {
         {"q_proj", heads_ * width_}, {"k_proj", heads_ * width_}, {"v_proj", heads_ * values_}};

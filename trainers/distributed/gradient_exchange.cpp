@@ -129,22 +129,26 @@ void GradientExchange::close(std::span<Slot> slots) {
   for (Bucket& bucket : buckets_) bucket.missing = 0;
   send_ready();
   open_ = false;
+  std::vector<at::Tensor> counts(kept_.size());  // of the ranks that had a gradient
   for (Bucket& bucket : buckets_) {
     bucket.pending->wait();
     bucket.pending.reset();
     for (const Piece& piece : bucket.pieces) {
-      const Parameter& parameter = parameters_[piece.parameter];
       const auto kept = std::lower_bound(kept_.begin(), kept_.end(), piece.parameter);
       if (kept == kept_.end() || *kept != piece.parameter) continue;
-      const bool is_defined =
-          bucket.values.narrow(0, piece.place + piece.count, 1).item<float>() > 0;
-      slots[static_cast<size_t>(kept - kept_.begin())].gradient =
-          is_defined
-              ? bucket.values.narrow(0, piece.place, piece.count).view(parameter.value().sizes())
-              : at::Tensor();
+      const auto slot = static_cast<size_t>(kept - kept_.begin());
+      slots[slot].gradient = bucket.values.narrow(0, piece.place, piece.count)
+                                 .view(parameters_[piece.parameter].value().sizes());
+      counts[slot] = bucket.values.narrow(0, piece.place + piece.count, 1);
     }
   }
   for (const at::Tensor& leaf : leaves_) leaf.mutable_grad().reset();
+  if (counts.empty()) return;
+  const at::Tensor had_one =
+      at::cat(counts).to(at::kCPU);  // one wait for a device, whatever it holds
+  for (size_t slot = 0; slot < counts.size(); ++slot) {
+    if (had_one.const_data_ptr<float>()[slot] == 0) slots[slot].gradient.reset();
+  }
 }
 
 void GradientExchange::share_parameters() {

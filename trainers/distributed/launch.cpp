@@ -1,5 +1,6 @@
 #include "trainers/distributed/launch.h"
 
+#include "framework/src/text/terminal.h"
 #include "trainers/text.h"
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include <string>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -54,6 +56,9 @@ int64_t cores() {
   return CPU_COUNT(&set);
 }
 
+// Set for the ranks that run_ranks() starts: the columns of its terminal, 0 where it has none.
+constexpr const char* kByOption = "ECHO_RANKS_TERMINAL";
+
 // mpirun, which signals are handed on to. A handler can reach nothing but globals.
 volatile pid_t launched = 0;
 volatile std::sig_atomic_t handed_on = 0;
@@ -76,6 +81,7 @@ std::vector<std::string> mpirun_command(int64_t ranks, const std::vector<std::st
 // A group of its own: the terminal's Ctrl-C comes to this process, which hands it on gently. mpirun
 // itself would kill the ranks a second later. `errors` becomes its stderr.
 pid_t start(const std::vector<std::string>& command, int errors) {
+  const Terminal terminal = look_at(STDERR_FILENO);
   std::vector<char*> words;
   for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
@@ -83,6 +89,7 @@ pid_t start(const std::vector<std::string>& command, int errors) {
   if (child < 0) throw Error(std::string("no process can be started: ") + std::strerror(errno));
   if (child > 0) return child;
   ::setpgid(0, 0);
+  ::setenv(kByOption, std::to_string(terminal.interactive ? terminal.width : 0).c_str(), 1);
   const int nothing = ::open("/dev/null", O_RDONLY);
   ::dup2(nothing, STDIN_FILENO);
   ::dup2(errors, STDERR_FILENO);
@@ -92,39 +99,53 @@ pid_t start(const std::vector<std::string>& command, int errors) {
 
 // Hands on what the ranks and mpirun write to stderr, without mpirun's own paragraphs, which stand
 // between lines of dashes: they repeat what the ranks have said. What one of them says of a rank
-// that a signal ended is said in our words.
+// that a signal ended is said in our words. A line of progress, which is redrawn from its first
+// column on, goes out before it ends.
 class Relay {
  public:
+  explicit Relay(int64_t ranks) : ranks_(ranks) {}
+
   void take(const char* text, size_t size) {
     rest_.append(text, size);
     for (size_t end = rest_.find('\n'); end != std::string::npos; end = rest_.find('\n')) {
       line(rest_.substr(0, end + 1));
       rest_.erase(0, end + 1);
     }
+    if (!inside_ && rest_.find('\r') != std::string::npos) put(std::exchange(rest_, ""));
   }
-  void finish() { std::fputs(rest_.c_str(), stderr); }
+  void finish() { put(rest_); }
 
  private:
   void line(const std::string& text) {
-    if (text.size() > 40 && text.find_first_not_of("-\n") == std::string::npos) {
+    const size_t dashes = text.find_last_not_of("-\n") + 1;  // where a line of them begins
+    if (text.size() - dashes > 40) {
+      put(text.substr(0, dashes));
       inside_ = !inside_;
     } else if (!inside_) {
-      std::fputs(text.c_str(), stderr);
+      put(text);
     } else if (std::smatch found; std::regex_search(text, found, kEnded_)) {
-      std::fprintf(stderr,
-                   "echo: error: rank %s was ended by signal %s, and the others with it; the last "
-                   "checkpoint is whole: go on with --resume\n",
-                   found.str(1).c_str(), found.str(2).c_str());
+      if (last_ != '\n') put("\n");
+      put("echo: error: rank " + found.str(1) + " was ended by signal " + found.str(2) +
+          ", and the others with it; the last checkpoint is whole: go on with --resume --ranks " +
+          std::to_string(ranks_) + "\n");
     }
   }
 
+  void put(const std::string& text) {
+    if (text.empty()) return;
+    std::fputs(text.c_str(), stderr);
+    last_ = text.back();
+  }
+
   const std::regex kEnded_{R"(process rank (\d+) with PID .* exited on signal (\d+))"};
+  int64_t ranks_;
   std::string rest_;
+  char last_ = '\n';
   bool inside_ = false;
 };
 
-void relay_errors(int descriptor) {
-  Relay relay;
+void relay_errors(int descriptor, int64_t ranks) {
+  Relay relay(ranks);
   std::array<char, 4096> text;
   while (true) {
     const ssize_t size = ::read(descriptor, text.data(), text.size());
@@ -162,6 +183,8 @@ Launch find_launch() {
     launch.ranks = number("OMPI_COMM_WORLD_SIZE");
     launch.on_host = std::max<int64_t>(1, number("OMPI_COMM_WORLD_LOCAL_SIZE"));
     launch.local_rank = std::max<int64_t>(0, number("OMPI_COMM_WORLD_LOCAL_RANK"));
+    launch.by_option = number(kByOption) >= 0;
+    launch.columns = std::max<int64_t>(0, number(kByOption));
   } else if (number("WORLD_SIZE") > 0 && number("RANK") >= 0 && number("MASTER_PORT") > 0) {
     launch.by = Launch::By::torchrun;
     launch.rank = number("RANK");
@@ -194,12 +217,16 @@ std::unique_ptr<Communicator> join_ranks(const Launch& launch) {
 
 void abandon_ranks(int code) { abandon_mpi(code); }
 
+std::string mpi_version() { return mpi_library(); }
+
 #else
+
+std::string mpi_version() { return ""; }
 
 std::unique_ptr<Communicator> join_ranks(const Launch&) {
   throw Error(
-      "this build has no MPI; install the package libopenmpi-dev and build again with `rm " +
-      std::string("-r build && ./echo`"));
+      "this build has no MPI, which connects ranks; install the package libopenmpi-dev and build "
+      "again, in a checkout with `rm -r build && ./echo`");
 }
 
 void abandon_ranks(int) {}
@@ -207,6 +234,8 @@ void abandon_ranks(int) {}
 #endif
 
 #ifdef ECHO_NCCL
+
+std::string nccl_version() { return nccl_library(); }
 
 namespace {
 
@@ -251,6 +280,8 @@ std::unique_ptr<Communicator> join_gpu_ranks(const Launch& launch, Communicator*
 
 #else
 
+std::string nccl_version() { return ""; }
+
 std::unique_ptr<Communicator> join_gpu_ranks(const Launch&, Communicator*) {
   throw Error(
       "this build has no CUDA; build one with `ECHO_CUDA=1 ./echo …`, or leave --device out");
@@ -268,13 +299,14 @@ int run_ranks(int64_t ranks, const std::vector<std::string>& arguments) {
   launched = start(mpirun_command(ranks, arguments), errors[1]);
   ::close(errors[1]);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) std::signal(signal, hand_on);
-  relay_errors(errors[0]);
+  relay_errors(errors[0], ranks);
   const int code = wait_for(launched);
   ::close(errors[0]);
   launched = 0;
   if (code == 127)
     throw Error(
-        "mpirun was not found; install the package openmpi-bin, or start the ranks yourself");
+        "mpirun was not found; install the package libopenmpi-dev (it brings mpirun), or start the "
+        "ranks yourself, with srun or torchrun");
   return code;
 }
 

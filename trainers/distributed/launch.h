@@ -16,11 +16,17 @@ struct Launch {
   int64_t rank = 0, ranks = 1;          // of all
   int64_t on_host = 1, local_rank = 0;  // ranks on this machine, and which of them this is
   bool restarted = false;               // by its launcher, after a failure or a requeue
+  bool by_option = false;               // run_ranks() started mpirun
+  int64_t columns = 0;                  // of the terminal at which run_ranks() prints; 0: none
 
   // Is this one of several ranks that MPI connects?
   bool has_mpi() const { return ranks > 1 && (by == By::mpirun || by == By::srun); }
 };
 Launch find_launch();
+
+// What connects ranks in this build: "Open MPI v4.1.4", "2.28.9"; empty: it is not in this build.
+std::string mpi_version();
+std::string nccl_version();
 
 // Threads for each of so many ranks on this machine: the cores that this process may use, shared.
 int64_t threads_per_rank(int64_t ranks_on_host);

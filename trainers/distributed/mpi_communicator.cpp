@@ -2,6 +2,7 @@
 
 #include "trainers/distributed/mpi_engine.h"
 
+#include <array>
 #include <limits>
 
 #include <ATen/ATen.h>
@@ -124,6 +125,15 @@ std::unique_ptr<Communicator> mpi_communicator() {
   auto engine = std::make_shared<MpiEngine>();
   const MpiGroup world = engine->world();
   return std::make_unique<MpiCommunicator>(std::move(engine), world);
+}
+
+// Of "Open MPI v4.1.4, package: Debian OpenMPI, ident: ..." the beginning.
+std::string mpi_library() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int size = 0;
+  MPI_Get_library_version(text.data(), &size);
+  const std::string whole(text.data());
+  return whole.substr(0, whole.find(','));
 }
 
 }  // namespace echo

@@ -18,4 +18,7 @@ std::unique_ptr<Communicator> mpi_communicator();
 // Ends all ranks, with this exit code, where MPI runs with more than one; else it does nothing.
 void abandon_mpi(int code);
 
+// "Open MPI v4.1.4"
+std::string mpi_library();
+
 }  // namespace echo

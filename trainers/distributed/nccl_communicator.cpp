@@ -348,4 +348,11 @@ std::unique_ptr<Communicator> nccl_communicator(c10::intrusive_ptr<c10d::Store> 
       std::make_unique<NcclGroup>(communicator, std::move(store), "world", rank, size, device));
 }
 
+std::string nccl_library() {
+  int version = 0;
+  check(ncclGetVersion(&version), "ncclGetVersion");
+  return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+         std::to_string(version % 100);
+}
+
 }  // namespace echo

@@ -16,4 +16,7 @@ namespace echo {
 std::unique_ptr<Communicator> nccl_communicator(c10::intrusive_ptr<c10d::Store> store, int64_t rank,
                                                 int64_t size, at::Device device);
 
+// "2.28.9"
+std::string nccl_library();
+
 }  // namespace echo

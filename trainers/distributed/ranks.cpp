@@ -59,7 +59,13 @@ std::vector<std::string> Ranks::gather(const std::string& text, const std::strin
 }
 
 std::string Ranks::from_first(const std::string& text, const std::string& purpose) {
-  return gather(leads() ? text : "", purpose).front();
+  if (size() == 1) return text;
+  const at::Tensor length = at::full({1}, static_cast<int64_t>(text.size()), at::kLong);
+  world_->broadcast(length, 0, purpose)->wait();
+  const at::Tensor bytes =
+      leads() ? bytes_of(text) : at::empty({length.item<int64_t>()}, at::kByte);
+  world_->broadcast(bytes, 0, purpose)->wait();
+  return text_of(bytes);
 }
 
 int64_t Ranks::bytes_sent() const {

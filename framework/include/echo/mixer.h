@@ -26,6 +26,11 @@ struct Traits {
   bool bfloat16 = true;       // x may be bfloat16
   bool needs_prefix = false;  // reads Span::prefix: the task must supply it
   bool stretch = false;       // honours Span::stretch
+  // Decoding one token without gradients is the same operations on tensors of the same shapes
+  // whatever the position, as long as a growing memory has room: so they can be recorded once and
+  // replayed (CUDA graphs). Not the first token after a longer stretch.
+  bool replays = false;
+  int64_t renewal = 0;        // .. but at positions that are multiples of it; 0: at every position
   int64_t state_version = 1;  // grows when the state's layout or meaning changes
 };
 

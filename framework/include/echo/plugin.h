@@ -10,7 +10,7 @@
 #include <torch/version.h>
 
 // Grows whenever a public header changes in more than comments.
-#define ECHO_ABI 3
+#define ECHO_ABI 4
 
 extern "C" struct EchoPlugin {  // new fields go at the end; struct_size says which are present
   uint32_t struct_size;

@@ -1,4 +1,5 @@
 // Checks of what passes through the state: split, starts, grad, state.
+#include "framework/src/model/fixed_state.h"
 #include "framework/src/testing/checks.h"
 
 #include <echo/random.h>
@@ -50,6 +51,42 @@ void expect_same_from_clone(Mixer& mixer, const at::Tensor& x) {
   expect_same_bits("the same tokens from a clone of the state, twice", twice, once);
 }
 
+// Tokens from `first` on, one by one, as a recording of one of them would read them: the state's
+// tensors stay where they are, and the host's count of tokens stands still.
+Outcome run_replayed(Mixer& mixer, const at::Tensor& x, int64_t first) {
+  const int64_t length = x.size(1), renewal = mixer.traits().renewal;
+  Outcome result = run(mixer, x.narrow(1, 0, first), {.capacity = length});
+  State& state = result.state;
+  std::vector<at::Tensor> outputs{result.y};
+  std::optional<FixedState> fixed;
+  std::optional<int64_t> recorded;
+  for (int64_t t = first; t < length; ++t) {
+    const bool replays = fixed && (renewal == 0 || t % renewal != 0);
+    if (replays && !recorded) recorded = t;
+    if (replays) state.set_position(state.position(), *recorded);
+    outputs.push_back(mixer(x.narrow(1, t, 1), {.state = &state}));
+    if (fixed) {
+      fixed->settle();
+    } else {
+      fixed.emplace(state);
+    }
+    state.set_position(state.position(), t + 1);
+  }
+  result.y = at::cat(outputs, 1);
+  return result;
+}
+
+void expect_replays(Mixer& mixer, const at::Tensor& x, double tolerance) {
+  c10::NoGradGuard no_gradients;
+  const Outcome whole = run(mixer, x, {.capacity = x.size(1)});
+  for (const int64_t first : {int64_t{1}, x.size(1) / 2}) {
+    const std::string how = "replayed from token " + std::to_string(first) + " on";
+    const Outcome replayed = run_replayed(mixer, x, first);
+    expect_close("y, " + how, replayed.y, whole.y, tolerance);
+    expect_same_memory(how, replayed.state, whole.state, tolerance);
+  }
+}
+
 }  // namespace
 
 std::string check_split(const Subject& subject) {
@@ -78,6 +115,7 @@ std::string check_split(const Subject& subject) {
       const Gradients parts = gradients(subject, *mixer, x, {.cuts = cuts});
       expect_close(cut_name(cuts), parts, reference, tolerance);
     }
+    if (subject.traits().replays) expect_replays(*mixer, x, tolerance);
   }
   return "";
 }

@@ -26,6 +26,7 @@ enum class Fault {
   reads_padding,
   forgets_at_cuts,
   keeps_no_graph,
+  counts_on_the_host,
   ignores_starts,
   wrong_gradient,
   larger_state,
@@ -55,6 +56,7 @@ class Average final : public Mixer {
                                place.width, std::vector<LinearBlock>{{"project", place.width}},
                                place.options))) {
     traits_.stretch = true;
+    traits_.replays = true;
     if (fault_ == Fault::dead_parameter) parameter("dead", {2}, init::ones());
   }
 
@@ -90,6 +92,11 @@ class Average final : public Mixer {
     if (fault_ == Fault::reads_ahead) wide = wide + wide.roll(-1, 1) * 1e-3;
     at::Tensor s = at::zeros({x.size(0), width_}, wide.options());
     if (span.state && fault_ != Fault::forgets_at_cuts) s = span.state->get("s").to(dtype);
+    if (fault_ == Fault::counts_on_the_host) {
+      const int64_t first = span.state ? span.state->longest() : 0;
+      const at::Tensor token = at::arange(first, first + x.size(1));
+      wide = wide.masked_fill(token.remainder(7).eq(3).view({1, -1, 1}), 0);
+    }
     if (fault_ == Fault::hidden_memory && span.state && span.state->longest() > 0) s = s_;
     at::Tensor decay = fault_ == Fault::wrong_gradient ? decay_.detach() + 0 * decay_ : decay_;
     if (fault_ == Fault::wrong_gradient) decay = decay + (decay_ - decay_.detach()) * 0.5;
@@ -226,6 +233,10 @@ TEST(ChecksTest, SplitFailsWhenTheStateIsNotRead) {
 
 TEST(ChecksTest, SplitFailsWhenGradientsStopAtTheState) {
   EXPECT_THAT(failure(Fault::keeps_no_graph, "split"), HasSubstr("gradient of x, "));
+}
+
+TEST(ChecksTest, SplitFailsWhenAReplayCountsOnTheHost) {
+  EXPECT_THAT(failure(Fault::counts_on_the_host, "split"), HasSubstr("replayed from token 1 on"));
 }
 
 TEST(ChecksTest, StartsFailsWhenTheyAreIgnored) {

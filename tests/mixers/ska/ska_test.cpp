@@ -52,7 +52,7 @@ std::string field_error(SkaOptions options, int64_t width) {
 
 TEST(SkaTest, RefusesHeadsThatDoNotDivideTheWidth) {
   EXPECT_THAT(field_error({.heads = 5}, 32),
-              ::testing::HasSubstr("heads: heads 5 does not divide the width 32"));
+              ::testing::HasSubstr("heads: heads is 5, which does not divide the width 32"));
   EXPECT_EQ(field_error({.heads = 5, .value_width = 7}, 32), "no error");
 }
 

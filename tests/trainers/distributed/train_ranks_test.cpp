@@ -223,7 +223,7 @@ TEST_F(RanksTest, ASignalToOneStopsAllWithACheckpoint) {
   const auto latest = Checkpoints(path("two") / "checkpoints").latest();
   ASSERT_TRUE(latest);
   EXPECT_GT(*latest, 0);
-  EXPECT_THAT(outcome.mistakes, HasSubstr("--resume"));
+  EXPECT_THAT(outcome.mistakes, HasSubstr("--resume --run two --ranks 2`"));
 }
 
 // The process of rank 1 among those that the program under mpirun's number $mpi has started.
@@ -240,6 +240,74 @@ TEST_F(RanksTest, AKilledRankIsNamed) {
   EXPECT_NE(outcome.code, kDone);
   EXPECT_THAT(outcome.mistakes, HasSubstr("rank 1 was ended by signal 9"));
   EXPECT_THAT(outcome.mistakes, testing::Not(HasSubstr("mpirun")));
+}
+
+// A rank that dies in a pass, as the plugin's mixer lets it.
+TEST_F(RanksTest, ARankThatDiesInAPassLosesNothing) {
+  std::ofstream(folder_.path() / "base.yaml") << kRecipe;
+  std::ofstream(folder_.path() / "r.yaml")
+      << "extends: base.yaml\nplugins: [" << nlohmann::json(DYING_PLUGIN).dump()
+      << "]\nmodel: {mixers: {end: {kind: dying/identity}}, blocks: [[conv, end, recall]]}\n";
+  train("whole", "--ranks 2");
+  for (const std::string place : {"forward", "backward"}) {
+    const std::string name = "dies_" + place;
+    const Outcome outcome = run("ECHO_TEST_DEATH='" + place +
+                                " 1 7' echo-lm train r.yaml --threads 1 --ranks 2 --run " + name);
+    EXPECT_EQ(outcome.code, kFailed) << outcome.mistakes;
+    EXPECT_THAT(outcome.mistakes, HasSubstr("rank 1 was ended by signal 9"));
+    EXPECT_THAT(outcome.mistakes, HasSubstr("go on with --resume --ranks 2"));
+    EXPECT_EQ(Checkpoints(path(name) / "checkpoints").latest(), 4);
+    const Outcome resumed = run("echo-lm train --resume --threads 1 --ranks 2 --run " + name);
+    ASSERT_EQ(resumed.code, kDone) << resumed.mistakes;
+    EXPECT_EQ(difference("whole", name, 12), 0) << place;
+  }
+  // Any other number of ranks goes on, too.
+  run("ECHO_TEST_DEATH='backward 0 6' echo-lm train r.yaml --threads 1 --ranks 2 --run alone");
+  const Outcome resumed = run("echo-lm train --resume --threads 1 --run alone");
+  ASSERT_EQ(resumed.code, kDone) << resumed.mistakes;
+  EXPECT_LT(difference("whole", "alone", 12), kRounding);
+}
+
+TEST_F(RanksTest, ARankThatDiesWhileACheckpointIsWrittenLosesNothing) {
+  const std::string options =
+      "--threads 1 --ranks 2 --set train.steps=40 --set evaluate.every=null "
+      "--set train.checkpoint.every=1 --set train.checkpoint.keep=3 --run ";
+  ASSERT_EQ(run("echo-lm train r.yaml " + options + "whole").code, kDone);
+  for (const std::string step : {"000011", "000023"}) {
+    const std::string name = "dies_" + step;
+    const Outcome outcome =
+        run(std::string(kFindRankOne) + "echo-lm train r.yaml " + options + name + " & echo=$!; " +
+            "until [ -e " + name + "/checkpoints/000002 ]; do sleep 0.01; done; " +
+            "rank=$(one $(pgrep -P $echo)); until [ -e " + name + "/checkpoints/.writing-" + step +
+            " ]; do :; done; kill -KILL $rank; wait $echo");
+    EXPECT_EQ(outcome.code, kFailed) << outcome.mistakes;
+    EXPECT_THAT(outcome.mistakes, HasSubstr("rank 1 was ended by signal 9"));
+    const Outcome resumed = run("echo-lm train --resume --threads 1 --ranks 2 --run " + name);
+    ASSERT_EQ(resumed.code, kDone) << resumed.mistakes;
+    EXPECT_EQ(difference("whole", name, 40), 0) << step;
+  }
+}
+
+TEST_F(RanksTest, ARankThatStandsStillForAWhileGoesOn) {
+  train("whole", "--ranks 2");
+  const Outcome outcome = run(
+      std::string(kFindRankOne) +
+      "echo-lm train r.yaml --threads 1 --ranks 2 --run two & echo=$!; " +
+      "until [ -e two/checkpoints/000004 ]; do sleep 0.02; done; rank=$(one $(pgrep -P $echo)); "
+      "kill -STOP $rank; sleep 4; kill -CONT $rank; wait $echo");
+  EXPECT_EQ(outcome.code, kDone) << outcome.mistakes;
+  EXPECT_EQ(difference("whole", "two", 12), 0);
+}
+
+TEST_F(RanksTest, ProgressIsOneLineOnATerminal) {
+  const std::string command =
+      "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; "
+      "echo-lm train r.yaml --threads 1 --ranks 2 --run two --set train.steps=200 --set "
+      "evaluate.every=null";
+  const Outcome outcome = run_bash(command, folder_.path(), 70);
+  ASSERT_EQ(outcome.code, kDone) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("\rstep "));
+  EXPECT_THAT(outcome.output, HasSubstr("/200"));
 }
 
 TEST_F(RanksTest, AStoppedRankIsNamed) {
