@@ -8,6 +8,8 @@
 #include <iostream>
 #include <unistd.h>
 
+#include <spdlog/spdlog.h>
+
 namespace echo::cli {
 
 namespace {
@@ -34,6 +36,7 @@ std::vector<std::string> arguments_for_ranks() {
 
 RankedProcess::RankedProcess(const std::string& device) : launch_(find_launch()) {
   rank_here = launch_.rank;
+  if (rank_here > 0) spdlog::set_level(spdlog::level::warn);
   if (launch_.ranks == 1) {
     ranks_ = std::make_unique<Ranks>();
     return;

@@ -307,7 +307,7 @@ int run_ranks(int64_t ranks, const std::vector<std::string>& arguments) {
     throw Error(
         "mpirun was not found; install the package libopenmpi-dev (it brings mpirun), or start the "
         "ranks yourself, with srun or torchrun");
-  return code;
+  return code > 128 ? 1 : code;  // mpirun says so of a rank that a signal ended
 }
 
 int run_ranks_under_torchrun(const Launch& launch, const std::vector<std::string>& arguments) {

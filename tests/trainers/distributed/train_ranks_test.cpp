@@ -242,6 +242,12 @@ TEST_F(RanksTest, AKilledRankIsNamed) {
   EXPECT_THAT(outcome.mistakes, testing::Not(HasSubstr("mpirun")));
 }
 
+int occurrences(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
 // A rank that dies in a pass, as the plugin's mixer lets it.
 TEST_F(RanksTest, ARankThatDiesInAPassLosesNothing) {
   std::ofstream(folder_.path() / "base.yaml") << kRecipe;
@@ -256,6 +262,7 @@ TEST_F(RanksTest, ARankThatDiesInAPassLosesNothing) {
     EXPECT_EQ(outcome.code, kFailed) << outcome.mistakes;
     EXPECT_THAT(outcome.mistakes, HasSubstr("rank 1 was ended by signal 9"));
     EXPECT_THAT(outcome.mistakes, HasSubstr("go on with --resume --ranks 2"));
+    EXPECT_EQ(occurrences(outcome.mistakes, "info: plugin dying"), 1) << outcome.mistakes;
     EXPECT_EQ(Checkpoints(path(name) / "checkpoints").latest(), 4);
     const Outcome resumed = run("echo-lm train --resume --threads 1 --ranks 2 --run " + name);
     ASSERT_EQ(resumed.code, kDone) << resumed.mistakes;
