@@ -162,15 +162,19 @@ int wait_for(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-constexpr const char* kEnd = "echo/end";  // the ranks' exit code, in torchrun's store
+constexpr const char* kEnd = "end";  // the ranks' exit code, in torchrun's store
 
-c10::intrusive_ptr<c10d::TCPStore> torchrun_store(const Launch& launch) {
+// The agent's store outlives a restart of the ranks: each attempt has keys of its own.
+c10::intrusive_ptr<c10d::Store> torchrun_store(const Launch& launch) {
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(number("MASTER_PORT"));
   // The agent holds the store where it says so; elsewhere the first rank does.
   options.isServer = variable("TORCHELASTIC_USE_AGENT_STORE") != "True" && launch.rank == 0;
   options.waitWorkers = false;
-  return c10::make_intrusive<c10d::TCPStore>(variable("MASTER_ADDR"), options);
+  const std::string attempt =
+      "echo-" + variable("TORCHELASTIC_RUN_ID") + "-" + variable("TORCHELASTIC_RESTART_COUNT");
+  return c10::make_intrusive<c10d::PrefixStore>(
+      attempt, c10::make_intrusive<c10d::TCPStore>(variable("MASTER_ADDR"), options));
 }
 
 }  // namespace
@@ -265,15 +269,7 @@ c10::intrusive_ptr<c10d::Store> shared_store(Communicator& on_cpu) {
 }  // namespace
 
 std::unique_ptr<Communicator> join_gpu_ranks(const Launch& launch, Communicator* on_cpu) {
-  c10::intrusive_ptr<c10d::Store> store;
-  if (on_cpu) {
-    store = shared_store(*on_cpu);
-  } else {
-    // The agent's store outlives a restart of the ranks.
-    const std::string attempt =
-        "echo-" + variable("TORCHELASTIC_RUN_ID") + "-" + variable("TORCHELASTIC_RESTART_COUNT");
-    store = c10::make_intrusive<c10d::PrefixStore>(attempt, torchrun_store(launch));
-  }
+  c10::intrusive_ptr<c10d::Store> store = on_cpu ? shared_store(*on_cpu) : torchrun_store(launch);
   const at::Device device(at::kCUDA, static_cast<c10::DeviceIndex>(launch.local_rank));
   return nccl_communicator(std::move(store), launch.rank, launch.ranks, device);
 }
