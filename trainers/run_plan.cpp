@@ -207,10 +207,20 @@ RunPlan from_json(const Json& content, const TrainRequest& request, Plugins& plu
   return plan;
 }
 
+// " --ranks 2" for a run of two ranks of one machine: those it can start again.
+std::string ranks_option(const RunFolder& folder) {
+  const Json ranks = read_environment(folder).value("ranks", Json());
+  if (!ranks.is_object() || !ranks.contains("size") || !ranks.contains("hosts")) return "";
+  for (const Json& host : ranks["hosts"])
+    if (host != ranks["hosts"].front()) return "";
+  return " --ranks " + ranks["size"].dump();
+}
+
 }  // namespace
 
 std::string how_to_resume(const RunFolder& folder) {
-  return program_name() + " train --resume --run " + shell_word(folder.path().string());
+  return program_name() + " train --resume --run " + shell_word(folder.path().string()) +
+         ranks_option(folder);
 }
 
 Json read_json_file(const fs::path& file) {

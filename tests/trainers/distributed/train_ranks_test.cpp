@@ -224,6 +224,10 @@ TEST_F(RanksTest, ASignalToOneStopsAllWithACheckpoint) {
   ASSERT_TRUE(latest);
   EXPECT_GT(*latest, 0);
   EXPECT_THAT(outcome.mistakes, HasSubstr("--resume --run two --ranks 2`"));
+  const Outcome again = run("echo-lm train r.yaml --run two");
+  EXPECT_EQ(again.code, kMistake);
+  EXPECT_THAT(again.mistakes, HasSubstr("go on with it by `echo-lm train --resume --run two "
+                                        "--ranks 2`"));
 }
 
 // The process of rank 1 among those that the program under mpirun's number $mpi has started.
