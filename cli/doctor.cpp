@@ -124,9 +124,9 @@ void print(const json& found) {
                                 "train one model: `" +
                                     program_name() + " train --ranks`"
                               : text_of(found["mpi"])});
-  if (found["cuda"].get<bool>())
-    lines.push_back(
-        {"NCCL", found["nccl"].is_null() ? "not in this build" : text_of(found["nccl"])});
+  lines.push_back({"NCCL", found["nccl"].is_null()
+                               ? "not in this build; with CUDA it connects ranks on GPUs"
+                               : text_of(found["nccl"])});
   const json& plugins = found["plugins"];
   std::string kinds;
   for (const json& plugin : plugins["loaded"]) {
