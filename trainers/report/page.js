@@ -15,6 +15,13 @@
     if (size < 0.0001) return value.toExponential(1).replace('.0e', 'e');
     return String(Number(value.toPrecision(4)));
   };
+  // As many digits as tell the ticks of an axis apart.
+  const tick = (value, index, ticks) => {
+    const texts = ticks.map((other) => number(other.value));
+    if (new Set(texts).size === texts.length) return number(value);
+    const step = Math.abs(ticks[1].value - ticks[0].value);
+    return value.toFixed(Math.min(Math.max(Math.ceil(-Math.log10(step)) + 1, 0), 20));
+  };
   const exact = (value) => (Math.abs(value) >= 0.001 || value === 0 ?
     value.toLocaleString('en', {maximumSignificantDigits: 5}) : value.toExponential(3));
 
@@ -59,7 +66,7 @@
     type: 'linear',
     title: {display: title !== '', text: title, padding: 2},
     grid: {drawTicks: false},
-    ticks: {callback: number, maxRotation: 0, autoSkipPadding: 18, padding: 6, maxTicksLimit: 7},
+    ticks: {callback: tick, maxRotation: 0, autoSkipPadding: 18, padding: 6, maxTicksLimit: 7},
   });
 
   // Ticks stand where there are points, if these are few.
