@@ -41,7 +41,9 @@ std::vector<std::pair<std::string, std::string>> trait_lines(const MixerKind& ki
     const Traits& traits = mixer->traits();
     return {{"memory", memory_text(traits.memory)},
             {"bfloat16", traits.bfloat16 ? "yes" : "no"},
-            {"packed documents", traits.starts ? "yes" : "no"}};
+            {"packed documents", traits.starts ? "yes" : "no"},
+            {"split over ranks", traits.stretch ? "yes" : "no"},
+            {"CUDA graph", traits.replays ? "of one token, while decoding" : "no"}};
   } catch (const Error&) {
     return {};
   } catch (const c10::Error&) {

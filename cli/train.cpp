@@ -5,6 +5,7 @@
 #include "cli/ranks.h"
 #include "cli/table.h"
 #include "framework/src/text/terminal.h"
+#include "trainers/distributed/mesh.h"
 #include "trainers/sample.h"
 #include "trainers/text.h"
 
@@ -12,6 +13,8 @@
 
 #include <iostream>
 #include <unistd.h>
+
+#include <spdlog/spdlog.h>
 
 namespace echo::cli {
 
@@ -117,7 +120,15 @@ int run_here(Program& program, TrainRequest request, RankedProcess& process) {
   return kStopped;
 }
 
+// What cannot be shared out is said before any rank is started.
+void check_ranks(Program& program, const TrainRequest& request, int64_t ranks) {
+  if (ranks <= 1 || request.resume || request.recipe.empty() || find_launch().ranks > 1) return;
+  spdlog::set_level(spdlog::level::warn);  // the first rank names the plugins
+  mesh_of(program.recipe(request.recipe, request.overrides), ranks);
+}
+
 int run(Program& program, const TrainRequest& request, int64_t ranks) {
+  check_ranks(program, request, ranks);
   if (const auto code = run_elsewhere(ranks, request.device)) return *code;
   RankedProcess process(request.device);
   return run_here(program, request, process);

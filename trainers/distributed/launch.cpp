@@ -122,7 +122,7 @@ class Relay {
       put(text.substr(0, dashes));
       inside_ = !inside_;
     } else if (!inside_) {
-      put(text);
+      if (!std::regex_search(text, kRepeats_)) put(text);
     } else if (std::smatch found; std::regex_search(text, found, kEnded_)) {
       if (last_ != '\n') put("\n");
       put("echo: error: rank " + found.str(1) + " was ended by signal " + found.str(2) +
@@ -137,6 +137,8 @@ class Relay {
     last_ = text.back();
   }
 
+  // "[host:1234] 3 more processes have sent help message ..", and how to see them.
+  const std::regex kRepeats_{R"(^\[[^\]]*:\d+\] (\d+ more processes? ha|Set MCA parameter))"};
   const std::regex kEnded_{R"(process rank (\d+) with PID .* exited on signal (\d+))"};
   int64_t ranks_;
   std::string rest_;

@@ -31,9 +31,9 @@ Mesh mesh_of(const Recipe& recipe, int64_t ranks) {
     const std::string product = "parallel.data " +
                                 (wanted.data ? std::to_string(*wanted.data) : "null") +
                                 " and parallel.sequence " + std::to_string(wanted.sequence);
-    throw ConfigError(product + " make " + ranks_text(mesh.ranks()) + ", and " + ranks_text(ranks) +
-                      (ranks == 1 ? " was" : " were") + " started; start as many with --ranks " +
-                      std::to_string(mesh.ranks()) +
+    throw ConfigError(product + " make " + ranks_text(mesh.ranks()) + ", and " +
+                      (ranks == 1 ? "there is " : "there are ") + std::to_string(ranks) +
+                      "; start as many with --ranks " + std::to_string(mesh.ranks()) +
                       " or mpirun, or change the numbers with --set parallel.data=… and --set "
                       "parallel.sequence=…");
   }

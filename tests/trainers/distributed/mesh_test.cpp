@@ -30,10 +30,10 @@ TEST(Mesh, RefusesAProductThatIsNotTheNumberOfRanks) {
   recipe.parallel.sequence = 2;
   EXPECT_THAT(
       refusal(recipe, 4),
-      testing::HasSubstr("parallel.data 3 and parallel.sequence 2 make 6 ranks, and 4 ranks "
-                         "were started; start as many with --ranks 6"));
+      testing::HasSubstr("parallel.data 3 and parallel.sequence 2 make 6 ranks, and there are 4; "
+                         "start as many with --ranks 6"));
   recipe.parallel.data.reset();
-  EXPECT_THAT(refusal(recipe, 1), testing::HasSubstr("make 2 ranks, and 1 rank was started"));
+  EXPECT_THAT(refusal(recipe, 1), testing::HasSubstr("make 2 ranks, and there is 1; start"));
 }
 
 TEST(Mesh, RefusesFewerSamplesThanGroups) {

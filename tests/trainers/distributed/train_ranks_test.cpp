@@ -45,6 +45,12 @@ train:
 evaluate: {every: 6}
 )";
 
+int occurrences(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
 class RanksTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -202,7 +208,7 @@ TEST_F(RanksTest, RefuseAMeshThatDoesNotFit) {
   const Outcome outcome = run("echo-lm train r.yaml --ranks 2 --run no --set parallel.data=4");
   EXPECT_EQ(outcome.code, kMistake);
   EXPECT_THAT(outcome.mistakes, HasSubstr("parallel.data 4 and parallel.sequence 1 make 4 ranks, "
-                                          "and 2 ranks were started"));
+                                          "and there are 2; start as many with --ranks 4"));
   EXPECT_EQ(outcome.mistakes.find("rank 1"), std::string::npos) << outcome.mistakes;
   EXPECT_FALSE(fs::exists(path("no")));
 }
@@ -211,6 +217,17 @@ TEST_F(RanksTest, RefuseABatchThatIsTooSmall) {
   const Outcome outcome = run("echo-lm train r.yaml --ranks 3 --run no --set train.batch=2");
   EXPECT_EQ(outcome.code, kMistake);
   EXPECT_THAT(outcome.mistakes, HasSubstr("train.batch 2 has fewer samples"));
+}
+
+// Ranks that a launcher has started say it once, without mpirun's own remarks.
+TEST_F(RanksTest, RefuseTogether) {
+  const Outcome outcome =
+      run("mpirun -n 5 --oversubscribe --bind-to none echo-lm train r.yaml --run no --set "
+          "train.batch=2");
+  EXPECT_EQ(outcome.code, kMistake);
+  EXPECT_EQ(occurrences(outcome.mistakes, "train.batch 2 has fewer samples"), 1)
+      << outcome.mistakes;
+  EXPECT_FALSE(fs::exists(path("no")));
 }
 
 TEST_F(RanksTest, ASignalToOneStopsAllWithACheckpoint) {
@@ -244,12 +261,6 @@ TEST_F(RanksTest, AKilledRankIsNamed) {
   EXPECT_NE(outcome.code, kDone);
   EXPECT_THAT(outcome.mistakes, HasSubstr("rank 1 was ended by signal 9"));
   EXPECT_THAT(outcome.mistakes, testing::Not(HasSubstr("mpirun")));
-}
-
-int occurrences(const std::string& text, const std::string& part) {
-  int count = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
-  return count;
 }
 
 // A rank that dies in a pass, as the plugin's mixer lets it.
