@@ -193,7 +193,7 @@ struct Learnt {
   std::unique_ptr<Task> task;
 };
 
-Learnt learn(const Recipe& recipe, at::Device device) {
+Learnt learn(const Recipe& recipe, at::Device device, int64_t steps = 4) {
   Learnt learnt;
   learnt.task = make(builtin_registry().tasks, recipe.task, TaskPlace{.seed = 3});
   learnt.learner = std::make_unique<Learner>(recipe, builtin_registry(), device);
@@ -201,7 +201,7 @@ Learnt learn(const Recipe& recipe, at::Device device) {
                       .batch = recipe.train.batch,
                       .accumulation = recipe.train.accumulation,
                       .device = device};
-  for (int64_t step = 1; step <= 4; ++step)
+  for (int64_t step = 1; step <= steps; ++step)
     learnt.losses.push_back(*learnt.learner->step(step_data(plan, step)).loss);
   return learnt;
 }
@@ -221,7 +221,7 @@ TEST_P(DeviceTest, AModelLearnsInBFloat16) {
 }
 
 TEST_P(DeviceTest, AModelIsScoredTheSame) {
-  const Learnt here = learn(recipe_of(), at::kCPU), away = learn(recipe_of(), device_);
+  const Learnt here = learn(recipe_of(), at::kCPU, 1), away = learn(recipe_of(), device_, 1);
   const Batch batch = here.task->batch(Split::validation, 0, 4);
   ModelEvaluator first(here.learner->model(), 4, {}), second(away.learner->model(), 4, {});
   const Evaluator::Result reference = first.score(batch), found = second.score(batch);
@@ -239,7 +239,7 @@ class Repeated final : public Recording {
 };
 
 TEST_P(DeviceTest, ReplayedTokensAreTheSame) {
-  const Learnt learnt = learn(recipe_of(), device_);
+  const Learnt learnt = learn(recipe_of(), device_, 1);
   Model& model = learnt.learner->model();
   const WorkRecorder recorder =
       on_gpu() ? recorder_for(device_)
@@ -264,9 +264,9 @@ TEST_P(DeviceTest, ReplayedTokensAreTheSame) {
 }
 
 TEST_P(DeviceTest, TheSameTokensAreWritten) {
-  const Learnt here = learn(recipe_of(), at::kCPU), away = learn(recipe_of(), device_);
+  const Learnt here = learn(recipe_of(), at::kCPU, 1), away = learn(recipe_of(), device_, 1);
   const auto write = [](Model& model) {
-    return generate(model, {3, 1, 4, 1, 5}, {.max_tokens = 40, .temperature = 0},
+    return generate(model, {3, 1, 4, 1, 5}, {.max_tokens = 20, .temperature = 0},
                     [](int64_t) { return true; });
   };
   EXPECT_EQ(write(here.learner->model()), write(away.learner->model()));
@@ -274,7 +274,7 @@ TEST_P(DeviceTest, TheSameTokensAreWritten) {
 
 // A GPU fetches a batch from pinned memory; the batch is the same.
 TEST_P(DeviceTest, ABatchArrives) {
-  const Learnt learnt = learn(recipe_of(), at::kCPU);
+  const Learnt learnt = learn(recipe_of(), at::kCPU, 0);
   const Batch batch = learnt.task->batch(Split::train, 0, 4);
   const PlacedBatch here = place(batch, at::kCPU), away = place(batch, device_);
   EXPECT_EQ(away.scored_count, here.scored_count);
