@@ -190,7 +190,7 @@ at::Tensor Attention::forward(const at::Tensor& x, const Span& span) {
 
 // What the memory holds, or the parts of the sequence before this one.
 Attention::Earlier Attention::earlier(const Heads& heads, const Span& span) const {
-  if (span.stretch) return earlier_parts(heads, *span.stretch);
+  if (span.stretch) return earlier_parts(heads, *span.stretch)();
   if (!span.state || span.state->longest() == 0) return {};
   const State& state = *span.state;
   const int64_t capacity = state.get("k").size(2);
@@ -199,25 +199,64 @@ Attention::Earlier Attention::earlier(const Heads& heads, const Span& span) cons
   return {kept("k"), kept("v"), attention::slot_positions(state.position(), slots, capacity)};
 }
 
-// Every part sends as many of its last tokens as later ones may read: the window's, or all.
-Attention::Earlier Attention::earlier_parts(const Heads& heads, Stretch& stretch) const {
+// Every part sends as many of its last tokens as later ones may read: the window's, or all. What it
+// returns waits for the others', and is called once.
+std::function<Attention::Earlier()> Attention::earlier_parts(const Heads& heads,
+                                                             Stretch& stretch) const {
   const int64_t reach = options_.window ? *options_.window - 1 : stretch.longest_part();
   const int64_t sent = std::min(reach, stretch.longest_part());
-  if (sent == 0) return {};
+  if (sent == 0) return [] { return Earlier(); };
   const auto last = [&](const at::Tensor& rows) { return Stretch::last_tokens(rows, sent); };
   const at::Tensor own = at::cat({last(heads.k), last(heads.v)}, 3);  // (B, sent, Hkv, 2 hd)
-  const at::Tensor parts = stretch.gather(own, "keys and values").finish();
-  int64_t count = stretch.longest();
-  if (options_.window) count = std::min(count, reach);
-  if (count == 0) return {};
-  const at::Tensor before = stretch.last_before(parts, count).transpose(1, 2);
-  return {before.narrow(3, 0, head_width_), before.narrow(3, head_width_, head_width_),
-          attention::positions_before(stretch.position(), count)};
+  Arrival arriving = stretch.gather(own, "keys and values");
+  return [this, arriving, reach, &stretch]() mutable -> Earlier {
+    const at::Tensor parts = arriving.finish();
+    int64_t count = stretch.longest();
+    if (options_.window) count = std::min(count, reach);
+    if (count == 0) return {};
+    const at::Tensor before = stretch.last_before(parts, count).transpose(1, 2);
+    return {before.narrow(3, 0, head_width_), before.narrow(3, head_width_, head_width_),
+            attention::positions_before(stretch.position(), count)};
+  };
+}
+
+// A part of a sequence of one document, longer than its window: the tokens that see nothing of the
+// earlier parts read while keys and values of those are on their way.
+at::Tensor Attention::attend_part(const Heads& heads, const at::Tensor& positions,
+                                  Stretch& stretch) const {
+  const at::Tensor q = heads.q.transpose(1, 2);  // (B, H, T, hd)
+  const at::Tensor k = heads.k.transpose(1, 2), v = heads.v.transpose(1, 2);
+  const int64_t near = *options_.window - 1, far = q.size(2) - near;
+  const auto arriving = earlier_parts(heads, stretch);
+  attention::Reading reading{.query_position = positions.narrow(1, near, far),
+                             .key_position = positions,
+                             .query_document = {},
+                             .key_document = {},
+                             .memory = near,
+                             .window = options_.window,
+                             .offsets = nullptr};
+  const at::Tensor behind = attention::attend_blocks(q.narrow(2, near, far), k, v, reading);
+
+  const Earlier before = arriving();
+  at::Tensor near_k = k.narrow(2, 0, near), near_v = v.narrow(2, 0, near);
+  reading.query_position = reading.key_position = positions.narrow(1, 0, near);
+  reading.memory = 0;
+  if (before.k.defined()) {
+    reading.memory = before.k.size(2);
+    reading.key_position = at::cat({before.position, reading.key_position}, 1);
+    near_k = at::cat({before.k.to(k.scalar_type()), near_k}, 2);
+    near_v = at::cat({before.v.to(v.scalar_type()), near_v}, 2);
+  }
+  const at::Tensor front = attention::attend_blocks(q.narrow(2, 0, near), near_k, near_v, reading);
+  return at::cat({front, behind}, 2).transpose(1, 2).flatten(2);
 }
 
 // A stretch: what came before it, then its own keys -> (B, T, H hd).
 at::Tensor Attention::attend(const Heads& heads, const at::Tensor& positions,
                              const Span& span) const {
+  const int64_t window = options_.window.value_or(0);
+  if (span.stretch && !span.starts.defined() && 1 < window && window <= heads.q.size(1))
+    return attend_part(heads, positions, *span.stretch);
   const at::Tensor q = heads.q.transpose(1, 2);  // (B, H, T, hd)
   const at::Tensor own_k = heads.k.transpose(1, 2), own_v = heads.v.transpose(1, 2);
   const int64_t length = q.size(2);

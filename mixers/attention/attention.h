@@ -5,6 +5,7 @@
 #include <echo/mixer.h>
 #include <echo/ops.h>
 
+#include <functional>
 #include <optional>
 
 namespace echo {
@@ -55,11 +56,12 @@ class Attention final : public Mixer {
     at::Tensor k, v, position;
   };
   Earlier earlier(const Heads& heads, const Span& span) const;
-  Earlier earlier_parts(const Heads& heads, Stretch& stretch) const;
+  std::function<Earlier()> earlier_parts(const Heads& heads, Stretch& stretch) const;
   at::Tensor positions_of(const at::Tensor& x, const Span& span) const;
   at::Tensor normed(const at::Tensor& heads, const at::Tensor& weight) const;
   Heads project(const at::Tensor& x, const at::Tensor& positions) const;
   at::Tensor attend(const Heads& heads, const at::Tensor& positions, const Span& span) const;
+  at::Tensor attend_part(const Heads& heads, const at::Tensor& positions, Stretch& stretch) const;
   at::Tensor decode(const Heads& heads, const at::Tensor& positions, const Span& span) const;
 
   AttentionOptions options_;

@@ -97,22 +97,26 @@ void add(Statistics& sums, const Sums& part, const Tensor& last, const Tensor& b
 
 }  // namespace
 
-Earlier earlier_parts(const Features& features, const Reading& reading, Stretch& stretch) {
+std::function<Earlier()> earlier_parts(const Features& features, const Reading& reading,
+                                       Stretch& stretch) {
   Sums own = sums_of(features, reading);
-  const Tensor parts = stretch.gather(pack(own), "the statistics of ska").finish();
-  Earlier earlier;
-  for (int64_t rank = 0; rank < stretch.rank(); ++rank) {
-    const Sums part = unpack(parts[rank], own);
-    if (rank == 0) {
-      earlier.statistics = part.statistics;
-    } else {
-      const Tensor& unbroken = stretch.unbroken();
-      add(earlier.statistics, part, earlier.last,
-          unbroken.defined() ? unbroken[rank].logical_not() : unbroken, reading);
+  Arrival arriving = stretch.gather(pack(own), "the statistics of ska");
+  return [own, arriving, reading, &stretch]() mutable {
+    const Tensor parts = arriving.finish();
+    Earlier earlier;
+    for (int64_t rank = 0; rank < stretch.rank(); ++rank) {
+      const Sums part = unpack(parts[rank], own);
+      if (rank == 0) {
+        earlier.statistics = part.statistics;
+      } else {
+        const Tensor& unbroken = stretch.unbroken();
+        add(earlier.statistics, part, earlier.last,
+            unbroken.defined() ? unbroken[rank].logical_not() : unbroken, reading);
+      }
+      earlier.last = part.last;
     }
-    earlier.last = part.last;
-  }
-  return earlier;
+    return earlier;
+  };
 }
 
 }  // namespace echo::ska

@@ -5,6 +5,8 @@
 
 #include <echo/stretch.h>
 
+#include <functional>
+
 #include <ATen/core/Tensor.h>
 
 namespace echo::ska {
@@ -19,6 +21,8 @@ struct Earlier {
   at::Tensor last;  // (B, H, R); undefined where no pairs are read
 };
 
-Earlier earlier_parts(const Features& features, const Reading& reading, Stretch& stretch);
+// Sends this part's sums; what it returns waits for the others', and is called once.
+std::function<Earlier()> earlier_parts(const Features& features, const Reading& reading,
+                                       Stretch& stretch);
 
 }  // namespace echo::ska

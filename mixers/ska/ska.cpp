@@ -219,20 +219,27 @@ void keep_factor(State& state, const Tensor& factor) {
 }  // namespace
 
 // What the parts of the sequence before this one have left becomes the memory.
-void Ska::go_on(const ska::Features& features, Stretch& stretch, State& state) const {
-  const auto [sums, last] = ska::earlier_parts(features, reading_, stretch);
-  if (stretch.rank() == 0) return;
+void Ska::go_on(const ska::Earlier& earlier, State& state) const {
+  const auto& [sums, last] = earlier;
   state.set("G", state.get("G") + sums.G);
   if (state.has("M")) state.set("M", sums.M.contiguous());
   state.set("C", sums.C.contiguous());
   if (state.has("z_prev")) state.set("z_prev", last.contiguous());
 }
 
-Tensor Ska::read_exact(const ska::Features& features, State& state) const {
+// Of a part of a sequence the sums are on their way while its queries and values are made.
+Tensor Ska::read_exact(const ska::Features& features, Stretch* stretch, State& state) const {
+  std::function<ska::Earlier()> earlier;
+  if (stretch) earlier = ska::earlier_parts(features, reading_, *stretch);
+  const int64_t length = features.keys.rows.size(1), size = std::min(length, ska::kChunk);
+  ska::Chunks chunks = ska::in_chunks_without_keys(features, size);
+  if (stretch) {
+    const ska::Earlier arrived = earlier();
+    if (stretch->rank() > 0) go_on(arrived, state);
+  }
   ska::Statistics statistics = statistics_of(state);
   const Tensor previous = previous_of(state, statistics);
-  const int64_t length = features.keys.rows.size(1);
-  const ska::Chunks chunks = ska::in_chunks(features, previous, std::min(length, ska::kChunk));
+  chunks.keys = ska::in_chunks(features.keys, size, previous);
   const Tensor y = ska::read_exact(chunks, reading_, statistics);
   store(state, statistics, ska::last_key(chunks, length, previous, features.lengths));
   keep_factor(state, Tensor());
@@ -285,14 +292,13 @@ Tensor Ska::read(const Tensor& x, const Span& span, State& state) const {
   std::optional<at::AutoDispatchBelowADInplaceOrView> no_graph;
   if (steps) no_graph.emplace();
   const ska::Features features = this->features(x, span);
-  if (span.stretch) go_on(features, *span.stretch, state);
   Tensor y;
   if (prefix) {
     y = read_prefix(features, span.prefix, state);
   } else if (steps) {
     y = read_steps(features, state);
   } else {
-    y = read_exact(features, state);
+    y = read_exact(features, span.stretch, state);
   }
   return (*output_)(y.flatten(2).to(x.scalar_type()));
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "mixers/ska/parts.h"
 #include "mixers/ska/tokens.h"
 
 #include <echo/fields.h>
@@ -57,10 +58,10 @@ class Ska final : public Mixer {
 
   at::Tensor read(const at::Tensor& x, const Span& span, State& state) const;  // span.state aside
 
-  void go_on(const ska::Features& features, Stretch& stretch, State& state) const;
+  void go_on(const ska::Earlier& earlier, State& state) const;
 
   // Each reads a stretch from the state and updates it: y (B, T, H, P).
-  at::Tensor read_exact(const ska::Features& features, State& state) const;
+  at::Tensor read_exact(const ska::Features& features, Stretch* stretch, State& state) const;
   at::Tensor read_steps(const ska::Features& features, State& state) const;
   at::Tensor read_prefix(const ska::Features& features, const at::Tensor& prefix,
                          State& state) const;

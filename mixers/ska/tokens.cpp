@@ -46,10 +46,16 @@ Features slice(const Features& features, int64_t first, int64_t last) {
 }
 
 Chunks in_chunks(const Features& features, const Tensor& previous, int64_t size) {
+  Chunks chunks = in_chunks_without_keys(features, size);
+  chunks.keys = in_chunks(features.keys, size, previous);
+  return chunks;
+}
+
+Chunks in_chunks_without_keys(const Features& features, int64_t size) {
   const auto by_head = [&](const Tensor& shares) {  // (B, T, H, 1)
     return shares.defined() ? split_time(shares, size).transpose(2, 3).contiguous() : shares;
   };
-  return {in_chunks(features.keys, size, previous),
+  return {Tensor(),
           in_chunks(features.queries, size, Tensor()),
           in_chunks(features.values, size, Tensor()),
           features.starts.defined() ? split_time(features.starts, size) : Tensor(),

@@ -30,6 +30,8 @@ Features slice(const Features& features, int64_t first, int64_t last);
 
 // Scaled, in chunks of `size` tokens; previous (B, H, R) is the key before the stretch.
 Chunks in_chunks(const Features& features, const at::Tensor& previous, int64_t size);
+// The same but for the keys, which alone depend on what came before.
+Chunks in_chunks_without_keys(const Features& features, int64_t size);
 
 // The key before the next stretch (B, H, R): the last valid one, or `previous` in rows that have
 // none. Of keys in time (B, T, H, R), or in chunks; lengths (B), or undefined: `length` in all

@@ -133,7 +133,8 @@ TEST(RanksTest, LongSequencesAgreeInFloat32) {
         std::string("{kind: mamba3, head_width: 16, state: 12}"),
         std::string("{kind: gated_deltanet, heads: 2}"), std::string("{kind: kda, heads: 2}"),
         std::string("{kind: ska, heads: 2, rank: 6}"), std::string("{kind: gla, heads: 2}"),
-        std::string("{kind: attention, heads: 4}")}) {
+        std::string("{kind: attention, heads: 4}"),
+        std::string("{kind: attention, heads: 4, kv_heads: 2, window: 90}")}) {
     const at::Tensor whole = (*made(text))(x, {});
     std::vector<at::Tensor> parts(4);
     run_local_ranks(4, kTimeLimit, [&](Communicator& ranks) {
