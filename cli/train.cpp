@@ -6,6 +6,7 @@
 #include "cli/table.h"
 #include "framework/src/text/terminal.h"
 #include "trainers/distributed/mesh.h"
+#include "trainers/environment.h"
 #include "trainers/sample.h"
 #include "trainers/text.h"
 
@@ -74,24 +75,25 @@ void print_sample(const RunFolder& folder, const Terminal& terminal) {
 }
 
 // Three commands to try, which work as they are.
-void print_next(const TrainResult& result, const std::string& ranks, const Terminal& terminal) {
+void print_next(const TrainResult& result, const Terminal& terminal) {
+  const std::string program = program_name() + " ";
   const std::string run = shell_word(result.folder.path().string());
   const bool text = std::filesystem::exists(result.folder.sample());
   const std::string more = std::to_string(2 * result.step);
+  const std::string again = result.folder.path().string() + "-seed1";
   const std::vector<std::pair<std::string, std::string>> next = {
-      text ? std::pair<std::string, std::string>{"generate " + run + " --prompt 'And '",
+      text ? std::pair<std::string, std::string>{program + "generate " + run + " --prompt 'And '",
                                                  "lets it continue a text"}
-           : std::pair<std::string, std::string>{"train " + run +
+           : std::pair<std::string, std::string>{program + "train " + run +
                                                      "/recipe.yaml --set seed=1 --run " +
-                                                     shell_word(result.folder.path().string() +
-                                                                "-seed1"),
+                                                     shell_word(again),
                                                  "trains the same again from another seed"},
-      {"eval " + run, "scores it"},
-      {"train --resume --run " + run + ranks + " --set train.steps=" + more,
+      {program + "eval " + run, "scores it"},
+      {how_to_resume(result.folder) + " --set train.steps=" + more,
        "trains on, to twice as many steps"}};
   std::cout << "\n" << styled(terminal, Style::bold, "Next:") << "\n";
   for (const auto& [command, purpose] : next)
-    std::cout << "  " << program_name() << " " << command << "\n      " << purpose << "\n";
+    std::cout << "  " << command << "\n      " << purpose << "\n";
 }
 
 int run_here(Program& program, TrainRequest request, RankedProcess& process) {
@@ -102,21 +104,16 @@ int run_here(Program& program, TrainRequest request, RankedProcess& process) {
     request.threads = threads_per_rank(process.launch().on_host);
   Console console(process.out(), [&] { return process.terminal(STDERR_FILENO); });
   const TrainResult result = train(request, program.plugins(), console, process.ranks());
-  // As it was started, where that was by --ranks.
-  const std::string ranks = process.launch().by_option
-                                ? " --ranks " + std::to_string(process.launch().ranks)
-                                : std::string();
   if (!process.ranks().leads()) return result.outcome == Outcome::finished ? kDone : kStopped;
   if (result.outcome == Outcome::finished) {
     print_summary(result);
     const Terminal terminal = look_at(STDOUT_FILENO);
     print_sample(result.folder, terminal);
-    print_next(result, ranks, terminal);
+    print_next(result, terminal);
     return kDone;
   }
   console.line("stopped after step " + std::to_string(result.step) + "; go on with `" +
-               program_name() + " train --resume --run " +
-               shell_word(result.folder.path().string()) + ranks + "`");
+               how_to_resume(result.folder) + "`");
   return kStopped;
 }
 

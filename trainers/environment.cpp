@@ -3,6 +3,9 @@
 #include "framework/src/plugin/note.h"
 #include "framework/src/recipe/nested.h"
 #include "trainers/provenance.h"
+#include "trainers/text.h"
+
+#include <echo/error.h>
 
 #include <array>
 #include <chrono>
@@ -18,6 +21,17 @@ namespace echo {
 using Json = nlohmann::ordered_json;
 
 namespace {
+
+// " --ranks 2" where the last process that trained was one of two ranks of one machine.
+std::string ranks_option(const Json& environment) {
+  const Json& resumed = environment["resumed"];
+  const Json& last = resumed.empty() ? environment : resumed.back();
+  const Json ranks = last.is_object() ? last.value("ranks", Json()) : Json();
+  if (!ranks.is_object() || !ranks.contains("size") || !ranks.contains("hosts")) return "";
+  for (const Json& host : ranks["hosts"])
+    if (host != ranks["hosts"].front()) return "";
+  return " --ranks " + ranks["size"].dump();
+}
 
 std::string time_now() {
   const std::time_t now = std::time(nullptr);
@@ -109,6 +123,26 @@ std::map<std::string, std::string> model_metadata(const Recipe& recipe,
           {"recipe", resolved_yaml(recipe)},
           {"kinds", Json(versions).dump()},
           {"plugins", used.dump()}};
+}
+
+Json read_json_file(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  return Json::parse(stream, nullptr, false);
+}
+
+Json read_environment(const RunFolder& folder) {
+  Json environment = read_json_file(folder.environment());
+  if (!environment.is_object()) environment = Json::object();
+  if (!environment["device"].is_string()) environment["device"] = "cpu";
+  if (!environment["threads"].is_number_integer()) environment["threads"] = 0;
+  if (!environment["data"].is_object()) environment["data"] = Json::object();
+  if (!environment["resumed"].is_array()) environment["resumed"] = Json::array();
+  return environment;
+}
+
+std::string how_to_resume(const RunFolder& folder) {
+  return program_name() + " train --resume --run " + shell_word(folder.path().string()) +
+         ranks_option(read_environment(folder));
 }
 
 }  // namespace echo

@@ -1,6 +1,7 @@
 #include "trainers/run.h"
 
 #include "framework/src/text/near.h"
+#include "trainers/environment.h"
 #include "trainers/provenance.h"
 #include "trainers/recipe_plugins.h"
 #include "trainers/text.h"
@@ -75,7 +76,7 @@ Target find_target(const fs::path& path) {
   const auto latest = folder.checkpoints().latest();
   if (!latest) {
     throw Error("the run " + clean.string() + " has no checkpoint yet; take it on with `" +
-                program_name() + " train --resume --run " + shell_word(clean.string()) + "`");
+                how_to_resume(folder) + "`");
   }
   return {folder, folder.checkpoints().path(*latest)};
 }

@@ -207,36 +207,7 @@ RunPlan from_json(const Json& content, const TrainRequest& request, Plugins& plu
   return plan;
 }
 
-// " --ranks 2" for a run of two ranks of one machine: those it can start again.
-std::string ranks_option(const RunFolder& folder) {
-  const Json ranks = read_environment(folder).value("ranks", Json());
-  if (!ranks.is_object() || !ranks.contains("size") || !ranks.contains("hosts")) return "";
-  for (const Json& host : ranks["hosts"])
-    if (host != ranks["hosts"].front()) return "";
-  return " --ranks " + ranks["size"].dump();
-}
-
 }  // namespace
-
-std::string how_to_resume(const RunFolder& folder) {
-  return program_name() + " train --resume --run " + shell_word(folder.path().string()) +
-         ranks_option(folder);
-}
-
-Json read_json_file(const fs::path& file) {
-  std::ifstream stream(file);
-  return Json::parse(stream, nullptr, false);
-}
-
-Json read_environment(const RunFolder& folder) {
-  Json environment = read_json_file(folder.environment());
-  if (!environment.is_object()) environment = Json::object();
-  if (!environment["device"].is_string()) environment["device"] = "cpu";
-  if (!environment["threads"].is_number_integer()) environment["threads"] = 0;
-  if (!environment["data"].is_object()) environment["data"] = Json::object();
-  if (!environment["resumed"].is_array()) environment["resumed"] = Json::array();
-  return environment;
-}
 
 RunPlan plan_run(const TrainRequest& request, Plugins& plugins, Ranks& ranks) {
   if (ranks.size() == 1) return plan_alone(request, plugins);

@@ -31,13 +31,4 @@ struct RunPlan {
 // then. The first rank looks, and tells the others: they need no folder that all can read yet.
 RunPlan plan_run(const TrainRequest& request, Plugins& plugins, Ranks& ranks);
 
-// "echo-lm train --resume --run runs/a", with --ranks where the run had several on one machine.
-std::string how_to_resume(const RunFolder& folder);
-
-// Null where it is no JSON.
-nlohmann::ordered_json read_json_file(const std::filesystem::path& file);
-
-// environment.json; what is missing or damaged there counts as not known.
-nlohmann::ordered_json read_environment(const RunFolder& folder);
-
 }  // namespace echo

@@ -183,8 +183,7 @@ void Trainer::give_up(const MixerFailed& failure) const {
   throw Error("after step " + std::to_string(state_.step) + ": " + failure.what() + ". " +
               what_is_saved() + ". Correct the plugin (`" + program_name() +
               " plugin check FILE` runs the conformance kit over it) and go on with `" +
-              program_name() + " train --resume --run " + shell_word(folder_.path().string()) +
-              "`, or take another mixer");
+              how_to_resume(folder_) + "`, or take another mixer");
 }
 
 std::string Trainer::what_is_saved() const {

@@ -57,7 +57,7 @@ int64_t cores() {
 }
 
 // Set for the ranks that run_ranks() starts: the columns of its terminal, 0 where it has none.
-constexpr const char* kByOption = "ECHO_RANKS_TERMINAL";
+constexpr const char* kColumns = "ECHO_RANKS_TERMINAL";
 
 // mpirun, which signals are handed on to. A handler can reach nothing but globals.
 volatile pid_t launched = 0;
@@ -89,7 +89,7 @@ pid_t start(const std::vector<std::string>& command, int errors) {
   if (child < 0) throw Error(std::string("no process can be started: ") + std::strerror(errno));
   if (child > 0) return child;
   ::setpgid(0, 0);
-  ::setenv(kByOption, std::to_string(terminal.interactive ? terminal.width : 0).c_str(), 1);
+  ::setenv(kColumns, std::to_string(terminal.interactive ? terminal.width : 0).c_str(), 1);
   const int nothing = ::open("/dev/null", O_RDONLY);
   ::dup2(nothing, STDIN_FILENO);
   ::dup2(errors, STDERR_FILENO);
@@ -189,8 +189,7 @@ Launch find_launch() {
     launch.ranks = number("OMPI_COMM_WORLD_SIZE");
     launch.on_host = std::max<int64_t>(1, number("OMPI_COMM_WORLD_LOCAL_SIZE"));
     launch.local_rank = std::max<int64_t>(0, number("OMPI_COMM_WORLD_LOCAL_RANK"));
-    launch.by_option = number(kByOption) >= 0;
-    launch.columns = std::max<int64_t>(0, number(kByOption));
+    launch.columns = std::max<int64_t>(0, number(kColumns));
   } else if (number("WORLD_SIZE") > 0 && number("RANK") >= 0 && number("MASTER_PORT") > 0) {
     launch.by = Launch::By::torchrun;
     launch.rank = number("RANK");

@@ -16,7 +16,6 @@ struct Launch {
   int64_t rank = 0, ranks = 1;          // of all
   int64_t on_host = 1, local_rank = 0;  // ranks on this machine, and which of them this is
   bool restarted = false;               // by its launcher, after a failure or a requeue
-  bool by_option = false;               // run_ranks() started mpirun
   int64_t columns = 0;                  // of the terminal at which run_ranks() prints; 0: none
 
   // Is this one of several ranks that MPI connects?
